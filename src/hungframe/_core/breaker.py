@@ -1,0 +1,430 @@
+"""
+Closed, open, half-open.
+
+A permit carries the generation in which it was given, and the generation
+changes whenever the state does: what a call says about a state that is gone
+counts nowhere. Weights and rates are compared as whole numbers, so that a rate
+of 0.5 means half, however long the breaker runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+
+from hungframe._core import check
+from hungframe._core.outcome import Outcome
+from hungframe._core.states import BreakerState, Permit, Refusal
+from hungframe._core.window import Weight, Window
+
+
+DEFAULT_WEIGHTS: Mapping[str, float] = {
+    "success": 1.0,
+    "timeout": 2.0,
+    "quota": 0.5,
+    "5xx": 1.0,
+    "connection": 1.0,
+    "unknown": 1.0,
+}
+
+@lru_cache(maxsize=64)
+def _scaled(min_weight: float, weights: tuple[tuple[str, float], ...]) -> tuple[int, int, dict[str, Weight]]:
+    """
+    Scale weights to whole numbers by their common denominator.
+
+    Cached, so that breakers with the same weights share one table.
+
+    Returns:
+        The factor, the least weight, and for each outcome that counts what it weighs.
+    """
+    named = dict(DEFAULT_WEIGHTS)
+    for name, weight in weights:
+        outcome = Outcome(name)
+        if outcome.value not in named:
+            raise ValueError(f"weights must name outcomes that count, and {outcome.value!r} never does")
+        named[outcome.value] = check.number(f"weights[{outcome.value!r}]", weight, at_least=0)
+    exact = {name: check.as_written(weight) for name, weight in named.items()}
+    least = check.as_written(min_weight)
+    scale = math.lcm(*(weight.denominator for weight in exact.values()), least.denominator)
+    return (
+        scale,
+        int(least * scale),
+        {name: (int(weight * scale), 0 if name == "success" else int(weight * scale)) for name, weight in exact.items()},
+    )
+
+
+_PROVES_LIFE = frozenset({Outcome.SUCCESS, Outcome.CLIENT_ERROR})
+_PROVES_NOTHING = frozenset({Outcome.CANCELLED, Outcome.REJECTED})
+
+
+class CircuitBreaker:
+    """
+    Stop calling what fails, and find out when it is well again.
+
+    A sliding window of weighted outcomes opens it; probes, one at a time,
+    close it. Policies hold their own state and take no lock: whoever shares one
+    between threads (`Guard` does) guards it.
+
+    Args:
+        window: Outcomes held, at least 1.
+
+        max_age: Seconds after which an outcome is forgotten.
+
+        failure_rate: Weight of failures over weight of all, in (0, 1]; the
+            breaker opens at this rate or above.
+
+        min_weight: Least weight in the window for the rate to count, above 0.
+
+        open_for: Seconds from opening to half-open, above 0.
+
+        max_open_for: Most seconds it stays open, at least *open_for*.
+
+        backoff: Factor on *open_for* for each failed probe in a row, at least 1.
+
+        probe_every: Least seconds between the starts of two probes, at least 0.
+
+        close_after: Successful probes in a row that close it, at least 1.
+
+        slow_call: A success that took more seconds weighs as a failure; None: never.
+
+        weights: Weight of an outcome by name, at least 0; what is not named
+            keeps its default.
+
+    Raises:
+        TypeError: If an argument is no number.
+
+        ValueError: If an argument is out of range, or an outcome is unknown.
+
+    >>> breaker = CircuitBreaker()
+    >>> for _ in range(3):
+    ...     breaker.record(breaker.acquire(now=0.0), "timeout", now=0.0)
+    >>> breaker.acquire(now=0.0)
+    Refusal('circuit_open', retry_after=60.0)
+    """
+
+    __slots__ = (
+        "_backoff",
+        "_close_after",
+        "_max_open_for",
+        "_min_weight",
+        "_open_for",
+        "_open_until",
+        "_openings",
+        "_override",
+        "_probe",
+        "_probe_every",
+        "_probe_lease_until",
+        "_probe_started_at",
+        "_probe_started_before",
+        "_rate",
+        "_scale",
+        "_slow_call",
+        "_state",
+        "_streak",
+        "_suspects",
+        "_weights",
+        "_window",
+        "generation",
+        "shared_permit",
+    )
+
+    def __init__(
+        self,
+        window: int = 25,
+        max_age: float = 3600.0,
+        failure_rate: float = 0.5,
+        min_weight: float = 5.0,
+        open_for: float = 60.0,
+        max_open_for: float = 600.0,
+        backoff: float = 1.0,
+        probe_every: float = 60.0,
+        close_after: int = 3,
+        slow_call: float | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        check.whole("window", window, at_least=1)
+        check.number("max_age", max_age, above=0, finite=False)
+        self._open_for = check.number("open_for", open_for, above=0)
+        self._max_open_for = check.number("max_open_for", max_open_for, above=0)
+        if max_open_for < open_for:
+            raise ValueError(f"max_open_for must be at least open_for ({open_for!r}), got {max_open_for!r}")
+        self._backoff = check.number("backoff", backoff, at_least=1)
+        self._probe_every = check.number("probe_every", probe_every, at_least=0)
+        self._close_after = check.whole("close_after", close_after, at_least=1)
+        self._slow_call = None if slow_call is None else check.number("slow_call", slow_call, above=0)
+        self._rate = check.as_written(check.number("failure_rate", failure_rate, above=0, at_most=1))
+        check.number("min_weight", min_weight, above=0)
+        self._scale, self._min_weight, self._weights = _scaled(min_weight, tuple((weights or {}).items()))
+        self._window = Window(window, max_age)
+        # Bumped before the first permit, so that no permit is of generation 0.
+        self.generation = 0
+        self._override: BreakerState | None = None
+        self._start(BreakerState.CLOSED)
+
+    # -- asking ---------------------------------------------------------------
+
+    def acquire(self, now: float, *, timeout: float = 90.0) -> Permit | Refusal:
+        """
+        Ask for one call.
+
+        Args:
+            now: Seconds on the caller's clock.
+
+            timeout: Seconds within which the call will have ended. A half-open
+                permit that has not reported by then falls free.
+
+        Returns:
+            A `Permit`, to be recorded or released once, or a `Refusal`.
+        """
+        if self.shared_permit is not None:
+            return self.shared_permit
+        if self._override is BreakerState.FORCED_OPEN:
+            return Refusal("forced_open", None)
+        if self._state is BreakerState.OPEN:
+            if now < self._open_until:
+                return Refusal("circuit_open", self._open_until - now)
+            self._start(BreakerState.HALF_OPEN)
+        return self._ask_for_probe(now, timeout)
+
+    def _ask_for_probe(self, now: float, timeout: float) -> Permit | Refusal:
+        wait = self._probe_started_at + self._probe_every - now
+        if self._probe is not None:
+            # A permit whose holder died would keep the breaker half-open for ever.
+            wait = max(wait, self._probe_lease_until - now)
+        if wait > 0:
+            return Refusal("half_open", wait)
+        self._probe = Permit(self.generation, probe=True)
+        self._probe_lease_until = now + timeout
+        self._probe_started_before = self._probe_started_at
+        self._probe_started_at = now
+        return self._probe
+
+    def state(self, now: float) -> BreakerState:
+        """
+        Tell the state; asking finds that an open breaker has become half-open.
+        """
+        if self._override is not None:
+            return self._override
+        if self._state is BreakerState.OPEN and now >= self._open_until:
+            self._start(BreakerState.HALF_OPEN)
+        return self._state
+
+    def retry_after(self, now: float) -> float | None:
+        """
+        Seconds until a call may be let through: 0 if now, None if no time can be named.
+        """
+        state = self.state(now)
+        if state in (BreakerState.CLOSED, BreakerState.DISABLED):
+            return 0.0
+        if state is BreakerState.FORCED_OPEN:
+            return None
+        if state is BreakerState.OPEN:
+            return self._open_until - now
+        wait = self._probe_started_at + self._probe_every - now
+        return max(0.0, wait, self._probe_lease_until - now if self._probe is not None else 0.0)
+
+    def failure_rate(self, now: float) -> float:
+        """
+        Weight of failures over weight of all in the window, suspects included, in 0..1.
+        """
+        self._window.expire(now)
+        total, failed = self._sums()
+        return failed / total if total else 0.0
+
+    def weight(self, now: float) -> float:
+        """
+        Weight of the outcomes in the window, suspects included.
+        """
+        self._window.expire(now)
+        return self._sums()[0] / self._scale
+
+    # -- learning -------------------------------------------------------------
+
+    def record(self, permit: Permit, outcome: Outcome | str, now: float, *, seconds: float | None = None) -> None:
+        """
+        Learn how the call behind *permit* ended.
+
+        Args:
+            permit: From `acquire`; one of an earlier generation teaches nothing.
+
+            outcome: An `Outcome`, or its name.
+
+            now: Seconds on the caller's clock.
+
+            seconds: What the call took, where `slow_call` is to be judged.
+
+        Raises:
+            ValueError: If *outcome* is no outcome's name.
+        """
+        if permit.generation != self.generation:
+            # It was let through by a state that is gone: it may neither open
+            # nor close what came after.
+            return
+        if permit.probe:
+            self._record_probe(permit, Outcome(outcome), now, seconds)
+            return
+        weight = self._weights.get(outcome)
+        if weight is None:
+            # It does not count, or there is no such outcome.
+            Outcome(outcome)
+            return
+        if self._slow_call is not None and outcome == "success" and seconds is not None and seconds > self._slow_call:
+            weight = (self._scale, self._scale)
+        window = self._window
+        window.add(weight, now)
+        if window.failed:
+            self._open_if_due(now)
+
+    def _record_probe(self, permit: Permit, outcome: Outcome, now: float, seconds: float | None) -> None:
+        if permit is not self._probe:
+            return
+        if now >= self._probe_lease_until:
+            self._probe = None
+            return
+        if outcome in _PROVES_NOTHING:
+            self.release(permit, now)
+            return
+        self._probe = None
+        slow = self._slow_call is not None and seconds is not None and seconds > self._slow_call
+        if outcome not in _PROVES_LIFE or (slow and outcome is Outcome.SUCCESS):
+            self._open(now)
+            return
+        self._streak += 1
+        if self._streak >= self._close_after:
+            self._window.clear()
+            self._openings = 0
+            self._start(BreakerState.CLOSED)
+
+    def release(self, permit: Permit, now: float) -> None:
+        """
+        Take *permit* back as if it had never been asked for: its call was cancelled, or never sent.
+        """
+        if permit.probe and permit is self._probe:
+            self._probe = None
+            self._probe_started_at = self._probe_started_before
+
+    def suspect(self, count: int, now: float) -> None:
+        """
+        Learn that *count* calls in flight have taken suspiciously long.
+
+        Each weighs as one failure for as long as it is counted here, so that
+        the breaker can open while calls still hang.
+        """
+        if self.shared_permit is None or count == self._suspects:
+            return
+        self._suspects = count
+        if count:
+            self._window.expire(now)
+            self._open_if_due(now)
+
+    # -- steering -------------------------------------------------------------
+
+    def force_open(self, now: float) -> None:
+        """
+        Refuse every call until `reset` or `disable`.
+        """
+        self._override = BreakerState.FORCED_OPEN
+        self.shared_permit = None
+        self._probe = None
+
+    def disable(self, now: float) -> None:
+        """
+        Let every call through until `reset` or `force_open`; go on recording.
+        """
+        self._override = BreakerState.DISABLED
+        self.shared_permit = Permit(self.generation)
+        self._probe = None
+
+    def reset(self, now: float) -> None:
+        """
+        Start again: closed, with nothing in the window.
+        """
+        self._override = None
+        self._window.clear()
+        self._openings = 0
+        self._start(BreakerState.CLOSED)
+
+    # -- the machine ----------------------------------------------------------
+
+    def _start(self, state: BreakerState) -> None:
+        """
+        Enter *state*, with a generation of its own.
+        """
+        self._state = state
+        self.generation += 1
+        # The one permit of the closed state is what makes asking it a read:
+        # no lock, nothing to count, nothing to give back.
+        self.shared_permit: Permit | None = Permit(self.generation) if state is BreakerState.CLOSED else None
+        self._suspects = 0
+        self._streak = 0
+        self._probe: Permit | None = None
+        if state is BreakerState.CLOSED:
+            self._openings = 0
+            self._open_until = -math.inf
+        if state is not BreakerState.OPEN:
+            self._probe_started_at = -math.inf
+            self._probe_started_before = -math.inf
+            self._probe_lease_until = -math.inf
+
+    def _open_if_due(self, now: float) -> None:
+        if self._override is not None or self._state is not BreakerState.CLOSED:
+            return
+        total, failed = self._sums()
+        rate = self._rate
+        if total >= self._min_weight and failed * rate.denominator >= total * rate.numerator:
+            self._open(now)
+
+    def _open(self, now: float) -> None:
+        # A power too large for a float is beyond any cap.
+        try:
+            open_for = min(self._open_for * self._backoff**self._openings, self._max_open_for)
+        except OverflowError:
+            open_for = self._max_open_for
+        self._openings += 1
+        self._open_until = now + open_for
+        self._start(BreakerState.OPEN)
+
+    def _sums(self) -> tuple[int, int]:
+        provisional = self._suspects * self._scale
+        return self._window.total + provisional, self._window.failed + provisional
+
+
+class NoBreaker:
+    """
+    Let every call through, and learn nothing.
+    """
+
+    __slots__ = ("generation", "shared_permit")
+
+    def __init__(self) -> None:
+        self.generation = 1
+        self.shared_permit: Permit | None = Permit(1)
+
+    def acquire(self, now: float, *, timeout: float = 90.0) -> Permit:
+        """
+        Let it through.
+        """
+        assert self.shared_permit is not None
+        return self.shared_permit
+
+    def record(self, permit: Permit, outcome: Outcome | str, now: float, *, seconds: float | None = None) -> None:
+        """
+        Learn nothing.
+        """
+
+    def release(self, permit: Permit, now: float) -> None:
+        """
+        Nothing was given.
+        """
+
+    def state(self, now: float) -> BreakerState:
+        """
+        Always disabled.
+        """
+        return BreakerState.DISABLED
+
+    def suspect(self, count: int, now: float) -> None:
+        """
+        Suspect nobody.
+        """

@@ -1,0 +1,99 @@
+"""
+Tokens by arithmetic: nothing ticks, the fill follows from the time that passed.
+
+One number says it all: the instant at which the bucket will be full (the
+"theoretical arrival time" of the generic cell rate algorithm, ITU-T I.371).
+"""
+
+from __future__ import annotations
+
+import math
+
+from hungframe._core import check
+
+# Two floats near a million seconds are 1e-10 apart; who waited exactly as long
+# as `retry_after` said must not be turned away for that.
+_SLACK = 1e-6
+
+
+class TokenBucket:
+    """
+    Grant *capacity* tokens at once, and one more each *refill_every* seconds.
+
+    It starts full, never holds more than *capacity*, and refills continuously:
+    after half of `refill_every` there is half a token.
+
+    Args:
+        capacity: Tokens, above 0.
+
+        refill_every: Seconds for one token to come back, above 0.
+
+    Raises:
+        TypeError: If an argument is no number.
+
+        ValueError: If an argument is out of range.
+
+    >>> bucket = TokenBucket(capacity=2, refill_every=60.0)
+    >>> bucket.try_acquire(2, now=0.0), bucket.try_acquire(1, now=0.0)
+    (True, False)
+    >>> bucket.retry_after(1, now=15.0)
+    45.0
+    """
+
+    __slots__ = ("_capacity", "_full_at", "_paused_until", "_refill_every", "_span")
+
+    def __init__(self, capacity: float = 5, refill_every: float = 60.0) -> None:
+        self._capacity = check.number("capacity", capacity, above=0)
+        self._refill_every = check.number("refill_every", refill_every, above=0)
+        # Seconds from empty to full.
+        self._span = capacity * refill_every
+        if not 0 < self._span < math.inf:
+            raise ValueError(f"capacity * refill_every must be above 0 and finite, got {capacity!r} * {refill_every!r}")
+        self._full_at = -math.inf
+        self._paused_until = -math.inf
+
+    def __repr__(self) -> str:
+        return f"TokenBucket(capacity={self._capacity!r}, refill_every={self._refill_every!r})"
+
+    def try_acquire(self, tokens: float, now: float) -> bool:
+        """
+        Take all *tokens* or none.
+        """
+        full_at = self._full_at
+        if full_at < now:
+            full_at = now
+        full_at += tokens * self._refill_every
+        if full_at - now > self._span + _SLACK or now < self._paused_until:
+            return False
+        self._full_at = full_at
+        return True
+
+    def give_back(self, tokens: float, now: float) -> None:
+        """
+        Put back *tokens* that were taken and not used.
+        """
+        self._full_at -= tokens * self._refill_every
+
+    def available(self, now: float) -> int:
+        """
+        Count the whole tokens that could be taken.
+        """
+        if now < self._paused_until:
+            return 0
+        missing = max(0.0, self._full_at - now - _SLACK)
+        return max(0, math.floor(self._capacity - missing / self._refill_every))
+
+    def retry_after(self, tokens: float, now: float) -> float:
+        """
+        Tell in how many seconds *tokens* can be taken; infinity for more than the capacity.
+        """
+        if tokens > self._capacity:
+            return math.inf
+        needed = max(self._full_at, now) + tokens * self._refill_every - now - self._span
+        return max(0.0, needed if needed > _SLACK else 0.0, self._paused_until - now)
+
+    def pause(self, until: float) -> None:
+        """
+        Grant nothing until the instant *until*; refilling goes on. A shorter pause leaves a longer one alone.
+        """
+        self._paused_until = max(self._paused_until, until)

@@ -1,0 +1,224 @@
+"""
+How long the next call may take: the P95 of the last calls, and a margin.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+
+from hungframe._core import check
+
+
+def percentile(latencies: list[float], q: float) -> float:
+    """
+    Find the latency that a share *q* of calls stayed within.
+
+    Nearest rank (Hyndman & Fan 1996, definition 1; numpy's `inverted_cdf`), so
+    the answer is always a latency that was really seen.
+
+    Args:
+        latencies: Seconds, at least one, in any order.
+
+        q: Share of calls, in (0, 1]; 0.95 for the P95.
+
+    Raises:
+        ValueError: If *latencies* is empty or *q* is out of range.
+
+    >>> percentile([3.0, 1.0, 2.0], 0.5)
+    2.0
+    """
+    check.number("q", q, above=0, at_most=1)
+    if not latencies:
+        raise ValueError("latencies must hold at least one value, got []")
+    return sorted(latencies)[math.ceil(check.as_written(q) * len(latencies)) - 1]
+
+
+class FixedTimeout:
+    """
+    Give every call the same number of *seconds*.
+    """
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = check.number("timeout", seconds, above=0)
+
+    def __repr__(self) -> str:
+        return f"FixedTimeout({self.seconds!r})"
+
+    def current(self, now: float) -> float:
+        """
+        Seconds for the next call.
+        """
+        return self.seconds
+
+    def observe(self, seconds: float, now: float, *, completed: bool) -> None:
+        """
+        Learn nothing.
+        """
+
+
+class AdaptiveTimeout:
+    """
+    Give a call as long as calls take, and a margin: clamp(P95 + margin, floor, ceiling).
+
+    Args:
+        quantile: Share of calls that should be able to finish, in (0, 1].
+
+        margin: Seconds above the quantile, at least 0.
+
+        floor: Least seconds, above 0.
+
+        ceiling: Most seconds, at least *floor*.
+
+        initial: Seconds until *min_samples* successes were observed, above 0.
+
+        min_samples: Successes that must be held before the quantile counts.
+
+        window: Successes held, at least *min_samples*.
+
+        max_age: Seconds after which a success is forgotten.
+
+    Raises:
+        TypeError: If an argument is no number.
+
+        ValueError: If an argument is out of range.
+
+    >>> timeout = AdaptiveTimeout(min_samples=3)
+    >>> timeout.current(now=0.0)
+    60.0
+    >>> for seconds in (40.0, 42.0, 41.0):
+    ...     timeout.observe(seconds, now=0.0)
+    >>> timeout.current(now=0.0)
+    52.0
+    """
+
+    __slots__ = (
+        "_answer",
+        "_at",
+        "_next",
+        "_rank_of",
+        "_seconds",
+        "_short",
+        "_short_held",
+        "ceiling",
+        "floor",
+        "initial",
+        "margin",
+        "max_age",
+        "min_samples",
+        "quantile",
+        "window",
+    )
+
+    def __init__(
+        self,
+        quantile: float = 0.95,
+        margin: float = 10.0,
+        floor: float = 45.0,
+        ceiling: float = 90.0,
+        initial: float = 60.0,
+        min_samples: int = 20,
+        window: int = 200,
+        max_age: float = 3600.0,
+    ) -> None:
+        self.quantile = check.number("quantile", quantile, above=0, at_most=1)
+        self.margin = check.number("margin", margin, at_least=0)
+        self.floor = check.number("floor", floor, above=0)
+        self.ceiling = check.number("ceiling", ceiling, above=0)
+        if ceiling < floor:
+            raise ValueError(f"ceiling must be at least floor ({floor!r}), got {ceiling!r}")
+        self.initial = check.number("initial", initial, above=0)
+        self.min_samples = check.whole("min_samples", min_samples, at_least=1)
+        self.window = check.whole("window", window, at_least=1)
+        if window < min_samples:
+            raise ValueError(f"window must be at least min_samples ({min_samples!r}), got {window!r}")
+        self.max_age = check.number("max_age", max_age, above=0, finite=False)
+        # A latency up to here asks for no more than the floor. As long as
+        # enough of them are, the answer is the floor and nothing needs sorting:
+        # a provider fast enough for the sorting to matter pays nothing for it.
+        self._short = self.floor - self.margin
+        self._short_held = 0
+        exact = check.as_written(self.quantile)
+        self._rank_of = (exact.numerator, exact.denominator)
+        # Two rings that grow to their size first; in arrays, where a number
+        # takes 8 bytes and not 32.
+        self._seconds = array("d")
+        self._at = array("d")
+        self._next = 0
+        # The timeout, and the instant until which it holds without a look at the ring.
+        self._answer = (math.inf, self.initial)
+
+    def __repr__(self) -> str:
+        return f"AdaptiveTimeout(quantile={self.quantile!r}, floor={self.floor!r}, ceiling={self.ceiling!r})"
+
+    def current(self, now: float) -> float:
+        """
+        Seconds for the next call.
+
+        It only reads, so that it may be asked while another thread observes.
+        """
+        until, seconds = self._answer
+        if now <= until:
+            return seconds
+        quantile = self.p95(now)
+        if quantile is None:
+            return self.initial
+        return min(max(quantile + self.margin, self.floor), self.ceiling)
+
+    def p95(self, now: float) -> float | None:
+        """
+        The quantile of the latencies held, in seconds; None until there are enough of them.
+        """
+        latencies = sorted(
+            seconds for seconds, at in zip(self._seconds, self._at) if at + self.max_age >= now
+        )
+        if len(latencies) < self.min_samples:
+            return None
+        return latencies[self._rank(len(latencies)) - 1]
+
+    def observe(self, seconds: float, now: float, *, completed: bool = True) -> None:
+        """
+        Learn that a call took *seconds*, or, if not *completed*, that it was cut off then.
+        """
+        # A cut call says "longer than", which a quantile of finished calls
+        # has no place for; the estimator that has one will take it here.
+        if not completed:
+            return
+        place = self._next
+        kept = self._seconds
+        if place < len(kept):
+            replaced = kept[place]
+            kept[place] = seconds
+            self._at[place] = now
+            place += 1
+            self._next = place if place < self.window else 0
+            if seconds <= self._short and replaced <= self._short and now <= self._answer[0]:
+                # One short latency for another: whatever the answer was, it stands.
+                return
+            self._short_held += (seconds <= self._short) - (replaced <= self._short)
+        else:
+            kept.append(seconds)
+            self._at.append(now)
+            self._next = place + 1 if place + 1 < self.window else 0
+            self._short_held += seconds <= self._short
+        self._answer = self._cheap_answer(now)
+
+    def _cheap_answer(self, now: float) -> tuple[float, float]:
+        """
+        The timeout and the instant until which it holds, where that takes no sorting.
+        """
+        held = len(self._seconds)
+        if held < self.min_samples:
+            return math.inf, self.initial
+        # The oldest is next to be replaced.
+        oldest_at = self._at[self._next if held == self.window else 0]
+        if self._short_held >= self._rank(held) and oldest_at + self.max_age >= now:
+            return oldest_at + self.max_age, self.floor
+        return -math.inf, self.floor
+
+    def _rank(self, held: int) -> int:
+        # In whole numbers: 0.95 * 20 is 19, and in floats a little less or more.
+        numerator, denominator = self._rank_of
+        return max(1, -(-held * numerator // denominator))

@@ -1,0 +1,56 @@
+"""
+What a breaker says: its state, a permit, or a refusal.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class BreakerState(str, Enum):
+    """
+    What a circuit breaker does with a call; a member equals its name as a string.
+    """
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    FORCED_OPEN = "forced_open"
+    DISABLED = "disabled"
+
+    def __str__(self) -> str:
+        return self.value
+
+    __hash__ = str.__hash__
+
+
+class Permit:
+    """
+    The right to make one call, to be given back once.
+
+    While closed, all calls of a generation share one.
+    """
+
+    __slots__ = ("generation", "probe")
+
+    def __init__(self, generation: int, probe: bool = False) -> None:
+        self.generation = generation
+        self.probe = probe
+
+    def __repr__(self) -> str:
+        return f"Permit(generation={self.generation}, probe={self.probe})"
+
+
+class Refusal:
+    """
+    No permit: why, and in how many seconds it is worth asking again (None: no time can be named).
+    """
+
+    __slots__ = ("reason", "retry_after")
+
+    def __init__(self, reason: str, retry_after: float | None) -> None:
+        self.reason = reason
+        self.retry_after = retry_after
+
+    def __repr__(self) -> str:
+        return f"Refusal({self.reason!r}, retry_after={self.retry_after!r})"

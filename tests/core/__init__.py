@@ -1,0 +1,1 @@
+"""What the pure core promises: examples, models, and histories that compare the two."""
