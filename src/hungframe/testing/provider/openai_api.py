@@ -1,0 +1,167 @@
+"""
+What OpenAI's API would answer.
+
+Only as much as the real ``openai`` package needs to build its objects from.
+Values in, values out; the same request gets the same frame.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import time
+from typing import Any, cast
+
+from .http import Answer, Request
+
+# One transparent pixel.
+_PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAAC0lEQVR42mNgAAIAAAUAAen63NgAAAAASUVORK5CYII=")
+_WORDS = ("Hello", " from", " a", " hostile", " provider.")
+_IMAGE_MODEL = "gpt-image-1"
+_CHAT_MODEL = "gpt-4o-mini"
+_MOST_IMAGES = 10
+_DONE = b"data: [DONE]\n\n"
+
+
+def answer(request: Request, body: bytes, url: str) -> Answer:
+    """
+    Answer as an honest provider does.
+
+    Args:
+        request: What was asked.
+
+        body: Its body; taken as an empty object where it is no JSON object.
+
+        url: Where we are, for links to our own frames.
+    """
+    asked = _object(body)
+    path = request.path.rstrip("/")
+    if path == "/v1/images/generations":
+        return _json(_images(asked, url))
+    if path == "/v1/chat/completions":
+        if asked.get("stream"):
+            return stream(events(request, body, len(_WORDS)))
+        return _json(_completion(asked))
+    if path == "/v1/models":
+        return _json(_models())
+    if path.startswith("/frames/") and path.endswith(".png"):
+        return Answer(200, "image/png", (_PNG,))
+    return _json({"ok": True})
+
+
+def failure(status: int, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
+    """
+    Answer with an error in the shape that the SDK reads.
+    """
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    if status == 429:
+        kind = "rate_limit_error"
+    message = f"The hostile provider answers {status}."
+    return refusal(status, message, kind, headers)
+
+
+def refusal(
+    status: int,
+    message: str,
+    kind: str = "invalid_request_error",
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Answer:
+    """
+    Answer with an error in words of our own.
+    """
+    error = {"message": message, "type": kind, "param": None, "code": None}
+    return _json({"error": error}, status, headers)
+
+
+def events(request: Request, body: bytes, count: int) -> tuple[bytes, ...]:
+    """
+    Write *count* server-sent events: chat chunks for a chat, else a counter.
+    """
+    asked = _object(body)
+    if not request.path.startswith("/v1/chat/completions"):
+        return tuple(_event({"index": index}) for index in range(count))
+    return tuple(_event(_completion_chunk(asked, index, last=index == count - 1)) for index in range(count))
+
+
+def stream(parts: tuple[bytes, ...]) -> Answer:
+    """
+    Answer with server-sent events and the mark that ends them.
+    """
+    return Answer(200, "text/event-stream", (*parts, _DONE), chunked=True)
+
+
+def _images(asked: dict[str, Any], url: str) -> dict[str, Any]:
+    prompt = str(asked.get("prompt", ""))
+    frame = hashlib.sha256(prompt.encode()).hexdigest()[:12]
+    by_url = asked.get("response_format") == "url"
+    data = [
+        {"url": f"{url}/frames/{frame}-{index}.png"} if by_url else {"b64_json": base64.b64encode(_PNG).decode()}
+        for index in range(_image_count(asked))
+    ]
+    return {"created": int(time.time()), "data": data}
+
+
+def _image_count(asked: dict[str, Any]) -> int:
+    count = asked.get("n", 1)
+    return max(1, min(count, _MOST_IMAGES)) if isinstance(count, int) else 1
+
+
+def _completion(asked: dict[str, Any]) -> dict[str, Any]:
+    message = {"role": "assistant", "content": "".join(_WORDS)}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    usage = {
+        "prompt_tokens": 1,
+        "completion_tokens": len(_WORDS),
+        "total_tokens": 1 + len(_WORDS),
+    }
+    return {**_chat(asked, "chat.completion", choice), "usage": usage}
+
+
+def _completion_chunk(asked: dict[str, Any], index: int, *, last: bool) -> dict[str, Any]:
+    delta = {"content": _WORDS[index % len(_WORDS)]}
+    if index == 0:
+        delta["role"] = "assistant"
+    choice = {
+        "index": 0,
+        "delta": delta,
+        "finish_reason": "stop" if last else None,
+    }
+    return _chat(asked, "chat.completion.chunk", choice)
+
+
+def _chat(asked: dict[str, Any], kind: str, choice: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": "chatcmpl-hostile",
+        "object": kind,
+        "created": int(time.time()),
+        "model": asked.get("model", _CHAT_MODEL),
+        "choices": [choice],
+    }
+
+
+def _models() -> dict[str, Any]:
+    models = [
+        {"id": name, "object": "model", "created": 0, "owned_by": "hungframe"} for name in (_IMAGE_MODEL, _CHAT_MODEL)
+    ]
+    return {"object": "list", "data": models}
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        asked = json.loads(body)
+    except ValueError:
+        return {}
+    return cast(dict[str, Any], asked) if isinstance(asked, dict) else {}
+
+
+def _event(value: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def _json(
+    value: dict[str, Any],
+    status: int = 200,
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Answer:
+    return Answer(status, "application/json", (json.dumps(value).encode(),), headers)
