@@ -1,0 +1,43 @@
+"""
+Every call ends, on time, and your service knows why.
+"""
+
+from hungframe._core.breaker import CircuitBreaker
+from hungframe._core.states import BreakerState, Permit, Refusal
+from hungframe._core.bucket import TokenBucket
+from hungframe._core.latency import AdaptiveTimeout
+from hungframe._core.outcome import Outcome
+from hungframe.abort.call import current_deadline, time_left
+from hungframe.errors import (
+    BudgetExhaustedError,
+    BulkheadFullError,
+    CallRejectedError,
+    CallTimeoutError,
+    CircuitOpenError,
+    HungframeError,
+    TooManyOrphansError,
+)
+from hungframe.guard import Guard
+from hungframe.snapshot import Snapshot
+
+__all__ = [
+    "AdaptiveTimeout",
+    "BreakerState",
+    "BudgetExhaustedError",
+    "BulkheadFullError",
+    "CallRejectedError",
+    "CallTimeoutError",
+    "CircuitBreaker",
+    "CircuitOpenError",
+    "Guard",
+    "HungframeError",
+    "Outcome",
+    "Permit",
+    "Refusal",
+    "Snapshot",
+    "TokenBucket",
+    "TooManyOrphansError",
+    "current_deadline",
+    "time_left",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,3 @@
+"""
+Nobody but this folder cancels, abandons or kills.
+"""

@@ -1,0 +1,212 @@
+"""
+Drive a callee in the caller's own task, and leave it when its time is up.
+
+The callee's coroutine is stepped by a generator that hands on what it yields.
+So there is no second task: context variables, cancel scopes and the current
+task stay what they were. Nothing is armed until the callee first suspends.
+
+At the deadline the task is cancelled, which reaches through asyncio.shield
+and anyio's shields. A callee that is still there `grace` seconds later is
+closed and left. Whoever cancels the caller from outside wins over both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import types
+from collections.abc import Coroutine, Generator
+from typing import TYPE_CHECKING, Any
+
+from hungframe.abort import leftovers, where
+
+if TYPE_CHECKING:
+    from hungframe.abort.call import Call
+    from hungframe.abort.lanes import Lanes
+
+# Before 3.11 a task does not count who cancelled it. Our own request is told
+# from the caller's by the message that the task was last cancelled with.
+COUNTS_CANCELS = sys.version_info >= (3, 11)
+_OURS = "hungframe: the deadline of a guarded call"
+
+
+class Abandoned(Exception):
+    """
+    The callee did not leave in its grace, and was left. Internal: the guard turns it into `CallTimeoutError`.
+    """
+
+
+@types.coroutine
+def drive(call: Call, coro: Coroutine[Any, Any, Any], lanes: Lanes) -> Generator[Any, Any, Any]:
+    """
+    Run *coro* to its end in the caller's task, or leave it.
+
+    Args:
+        call: The call, with its deadline and grace.
+
+        coro: The callee.
+
+        lanes: Where the calls of a guard are watched, a lane for each loop.
+
+    Raises:
+        Abandoned: If the callee was left.
+    """
+    step = coro.send
+    try:
+        waits_for = step(None)
+    except StopIteration as stop:
+        return stop.value
+    call.coro = coro
+    try:
+        lanes.here().enter(call)
+    except BaseException:
+        coro.close()
+        raise
+    try:
+        while True:
+            call.waits_for = waits_for
+            try:
+                yield waits_for
+            except BaseException as thrown:
+                waits_for = _hand_on(call, coro, thrown)
+            else:
+                waits_for = step(None)
+    except StopIteration as stop:
+        return stop.value
+
+
+# -- inside the task ----------------------------------------------------------
+
+
+def _hand_on(call: Call, coro: Coroutine[Any, Any, Any], thrown: BaseException) -> Any:
+    """
+    Throw into the callee what was thrown at its caller; return what it yields next.
+    """
+    call.disturbed = True
+    if call.must_leave:
+        call.leftover = leftovers.close(coro, call.waits_for) or call.leftover
+        raise Abandoned
+    try:
+        yielded = coro.throw(thrown)
+    finally:
+        # This frame is in the traceback of what it raises: a cycle.
+        del thrown
+    if COUNTS_CANCELS and _cancelled_from_outside(call):
+        # Whoever ends a call, its deadline or its caller: the callee has its
+        # grace to leave and no more. 3.10 cannot tell a caller's cancellation
+        # from one that the callee sent to itself, so there the deadline has
+        # to do.
+        _leave_after_grace(call)
+    return yielded
+
+
+def end(call: Call) -> bool:
+    """
+    Take back the cancellations that were sent to the task of a call that has ended.
+
+    Returns:
+        Whether somebody else's cancellation is left.
+    """
+    if call.task is None:
+        return False
+    if call.grace_timer is not None:
+        call.grace_timer.cancel()
+        call.grace_timer = None
+    theirs = _cancelled_from_outside(call)
+    if COUNTS_CANCELS:
+        for _ in range(call.cancels_sent):
+            call.task.uncancel()
+    call.coro = call.task = call.waits_for = None
+    return theirs
+
+
+def _cancelled_from_outside(call: Call) -> bool:
+    """
+    Tell whether somebody else has cancelled the task and is not yet answered.
+    """
+    if COUNTS_CANCELS:
+        assert call.task is not None
+        return call.task.cancelling() - call.cancels_sent > call.cancels_before
+    return call.cancels_sent > 0 and getattr(call.task, "_cancel_message", _OURS) != _OURS
+
+
+# -- outside of the task: timers ----------------------------------------------
+
+
+def deadline_passed(call: Call) -> None:
+    """
+    Cancel the callee, unless what it waits for has just come.
+    """
+    waits_for = _waits_for(call)
+    if waits_for is not None and waits_for.done():
+        # Both came up in one tick: the loop was held up, not the callee. It
+        # may have its answer; if it goes on waiting, its time is up.
+        asyncio.get_running_loop().call_soon(_cancel_callee, call)
+    else:
+        _cancel_callee(call)
+
+
+def _waits_for(call: Call) -> Any:
+    # A block (`attempt`) has no coroutine that we step; what it waits for is
+    # known to its task alone.
+    return call.waits_for if call.coro is not None else getattr(call.task, "_fut_waiter", None)
+
+
+def _cancel_callee(call: Call) -> None:
+    if call.ended or call.task is None:
+        return
+    call.aborting = True
+    waits_for = _waits_for(call)
+    call.where = where.of_awaitable(call.coro if call.coro is not None else call.task.get_coro(), waits_for)
+    if call.coro is not None:
+        call.leftover = leftovers.thread_behind(call.coro, waits_for)
+        _leave_after_grace(call)
+    _cancel_task(call)
+
+
+def _cancel_task(call: Call) -> None:
+    assert call.task is not None
+    call.cancels_sent += 1
+    if COUNTS_CANCELS:
+        call.task.cancel()
+    else:
+        # The only trace that 3.10 leaves of who was the last to cancel.
+        call.task._cancel_message = _OURS  # type: ignore[attr-defined]
+        call.task.cancel(_OURS)
+
+
+def _leave_after_grace(call: Call) -> None:
+    if call.grace_timer is None:
+        call.grace_timer = asyncio.get_running_loop().call_later(call.limits.grace, _grace_passed, call)
+
+
+def _grace_passed(call: Call) -> None:
+    task, waits_for = call.task, call.waits_for
+    if call.ended or task is None:
+        return
+    if not call.where:
+        call.where = where.of_awaitable(call.coro, waits_for)
+    call.must_leave = True
+    _cancel_task(call)
+    if waits_for is not None and not waits_for.done():
+        # It waits for something that takes no cancellation either.
+        _wake(task, waits_for)
+
+
+def _wake(task: asyncio.Task[Any], waits_for: Any) -> None:
+    """
+    Wake a task although what it waits for is not done.
+
+    asyncio has no word for this: a task that awaits a task which ignores its
+    cancellation cannot be woken by cancelling it. What wakes a task is the
+    callback that it has put on the future; so that one is taken off, and
+    called with a future that is done.
+    """
+    loop = asyncio.get_running_loop()
+    for callback, _ in list(getattr(waits_for, "_callbacks", None) or ()):
+        if getattr(callback, "__self__", None) is task:
+            waits_for.remove_done_callback(callback)
+            done: asyncio.Future[None] = loop.create_future()
+            done.cancel()
+            loop.call_soon(callback, done)
+            return

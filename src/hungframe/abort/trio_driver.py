@@ -1,0 +1,155 @@
+"""
+Run a callee on trio in a task that may be left.
+
+trio delivers a cancellation again and again, so a callee can hide from it only
+in a shield, or in a thread that it waits for. From there nothing brings the
+caller's own task back; so the callee runs in a system task, and the caller
+waits beside it. The task runs in the caller's own context, so that variables
+which the callee sets are seen by the caller.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from hungframe.abort import where
+from hungframe.abort.asyncio_driver import Abandoned
+from hungframe.abort.leftovers import Leftover
+
+if TYPE_CHECKING:
+    from hungframe.abort.call import Call
+    from hungframe.abort.lanes import Lanes
+
+
+class _Callee(Leftover):
+    """
+    The callee in its system task.
+    """
+
+    __slots__ = ("_coro", "_waiter", "error", "result", "returned", "scope", "task")
+
+    def __init__(self, coro: Coroutine[Any, Any, Any]) -> None:
+        super().__init__()
+        self.scope = trio.CancelScope()
+        self.error: BaseException | None = None
+        self.result: Any = None
+        self.returned = False
+        self._coro: Coroutine[Any, Any, Any] | None = coro
+        self._waiter: trio.lowlevel.Task | None = None
+        caller = trio.lowlevel.current_task()
+        self.task: trio.lowlevel.Task | None = trio.lowlevel.spawn_system_task(self._run, name=coro.__qualname__)
+        # The caller is parked while this runs and the other way round, so that
+        # the two never are in the one context at once.
+        self.task.context = caller.context
+
+    async def _run(self) -> None:
+        coro, self._coro = self._coro, None
+        assert coro is not None
+        # An exception that left a system task would end the whole run.
+        try:
+            with self.scope:
+                self.result = await coro
+                self.returned = True
+        except BaseException as error:
+            self.error = error
+        finally:
+            del coro
+            self.task = None
+            self.end()
+            waiter, self._waiter = self._waiter, None
+            if waiter is not None:
+                trio.lowlevel.reschedule(waiter)
+
+    async def wait(self) -> None:
+        """
+        Wait until the callee has ended; may be cancelled without harm to it.
+        """
+        if not self.running:
+            return
+        self._waiter = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._waiter = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def take(self) -> Any:
+        """
+        The result, or the exception raised again.
+        """
+        error, self.error = self.error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                # A frame that holds the exception which holds the frame is a cycle.
+                del error
+        return self.result
+
+
+async def drive(call: Call, coro: Coroutine[Any, Any, Any], lanes: Lanes) -> Any:
+    """
+    Run *coro* to its end, or leave it.
+
+    Args:
+        call: The call, with its deadline and grace.
+
+        coro: The callee.
+
+        lanes: Where the calls of a guard are told to be in flight.
+
+    Raises:
+        Abandoned: If the callee was left; `call.leftover` tells when it has ended.
+
+        trio.Cancelled: If the caller was cancelled.
+    """
+    lanes.others[call] = None
+    try:
+        return await _drive(call, coro, call.limits.grace)
+    finally:
+        lanes.others.pop(call, None)
+
+
+async def _drive(call: Call, coro: Coroutine[Any, Any, Any], grace: float) -> Any:
+    callee = _Callee(coro)
+    left = call.deadline - call.limits.clock.now()
+    until = trio.current_time() + left if left < math.inf else math.inf
+    try:
+        with trio.CancelScope(deadline=until):
+            await callee.wait()
+    except BaseException:
+        # Cancelled, or interrupted from the keyboard.
+        callee.scope.cancel()
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + grace):
+            await callee.wait()
+        if callee.running:
+            _leave(call, callee, coro)
+        raise
+    if callee.running:
+        # A callee that was woken in this very tick may have its answer first.
+        await trio.lowlevel.cancel_shielded_checkpoint()
+    if callee.running:
+        call.aborting = True
+        call.where = where.of_awaitable(coro)
+        callee.scope.cancel()
+        # The grace is the callee's even if the caller is cancelled meanwhile;
+        # the caller's own next checkpoint tells it so.
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + grace):
+            await callee.wait()
+        if callee.running:
+            _leave(call, callee, coro)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if callee.running:
+            raise Abandoned
+    return callee.take()
+
+
+def _leave(call: Call, callee: _Callee, coro: Coroutine[Any, Any, Any]) -> None:
+    if not call.where:
+        call.where = where.of_awaitable(coro)
+    call.leftover = callee

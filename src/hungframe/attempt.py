@@ -1,0 +1,130 @@
+"""
+A block of code as a guarded call: its deadline is cooperative, since a block cannot be left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from hungframe.abort.call import Call, current_call
+from hungframe.abort.runners import in_trio
+
+if TYPE_CHECKING:
+    import trio
+
+    from hungframe.engine import Engine, Limits
+
+
+class Attempt:
+    """
+    One guarded block, `with` or `async with`.
+
+    At the deadline an async block is cancelled. A sync block is not
+    interrupted; what asks `current_deadline()` within it sees the deadline.
+
+    Raises, on entering:
+        CallRejectedError: If the guard refuses.
+
+    Raises, on leaving:
+        CallTimeoutError: If the block was cancelled at its deadline.
+    """
+
+    __slots__ = ("_call", "_engine", "_limits", "_scope")
+
+    def __init__(self, engine: Engine, limits: Limits) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._call: Call | None = None
+        self._scope: trio.CancelScope | None = None
+
+    def _entered(self) -> Call:
+        if self._call is None:
+            raise RuntimeError("an attempt has a deadline once its block is entered")
+        return self._call
+
+    @property
+    def deadline(self) -> float:
+        """
+        The instant, on the guard's clock, by which the block must be over; infinite where there is none.
+        """
+        return self._entered().deadline
+
+    @property
+    def timeout(self) -> float:
+        """
+        Seconds that the block is given.
+        """
+        return self._entered().timeout
+
+    def _enter(self) -> Call:
+        if self._call is not None:
+            raise RuntimeError("an attempt is one block; ask the guard for another")
+        call = self._call = self._engine.begin(self._limits)
+        current_call.set(call)
+        return call
+
+    def _leave(self, error: BaseException | None) -> BaseException | None:
+        call = self._entered()
+        self._engine.lanes.others.pop(call, None)
+        if error is None:
+            return self._engine.returned(call, None)
+        return self._engine.failed(call, error)
+
+    # -- sync -----------------------------------------------------------------
+
+    def __enter__(self) -> Attempt:
+        call = self._enter()
+        self._engine.lanes.others[call] = None
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._leave(error)
+
+    # -- async ----------------------------------------------------------------
+
+    async def __aenter__(self) -> Attempt:
+        call = self._enter()
+        try:
+            if in_trio():
+                self._enter_trio(call)
+            else:
+                self._engine.lanes.here().enter(call)
+        except BaseException as error:
+            self._leave(error)
+            raise
+        return self
+
+    def _enter_trio(self, call: Call) -> None:
+        import trio
+
+        self._engine.lanes.others[call] = None
+        left = call.deadline - call.limits.clock.now()
+        scope = trio.CancelScope(deadline=trio.current_time() + left if left < math.inf else math.inf)
+        scope.__enter__()
+        self._scope = scope
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if self._scope is not None:
+            swallowed = self._scope.__exit__(exc_type, error, traceback)
+            if swallowed:
+                call = self._entered()
+                call.aborting = True
+                error = asyncio.CancelledError()
+            instead = self._leave(error)
+        else:
+            instead = self._leave(error)
+        if instead is None:
+            return False
+        try:
+            raise instead from None
+        finally:
+            # A frame that holds the exception which holds the frame is a cycle.
+            del instead, error

@@ -1,0 +1,172 @@
+"""
+What a caller can catch: rejected (the callee never ran), or past the deadline (it ran and did not finish).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+__all__ = [
+    "BudgetExhaustedError",
+    "BulkheadFullError",
+    "CallRejectedError",
+    "CallTimeoutError",
+    "CircuitOpenError",
+    "HungframeError",
+    "TooManyOrphansError",
+]
+
+
+class Receipt(Protocol):
+    """What became of an aborted callee, as far as is known when asked."""
+
+    @property
+    def state(self) -> str:
+        """Tell `clean`, `late` or `orphan`."""
+        ...
+
+
+class HungframeError(Exception):
+    """
+    The base of what hungframe raises about a call.
+    """
+
+    guard: str
+    """Name of the guard."""
+
+
+class CallTimeoutError(HungframeError, TimeoutError):
+    """
+    The callee ran and had not finished at its deadline.
+
+    Args:
+        guard: Name of the guard.
+
+        timeout: Seconds that the call was given.
+
+        elapsed: Seconds until the caller was back.
+
+        receipt: What became of the callee, see `receipt`.
+
+        phase: Where a guarded transport was: `connect`, `tls`, `write`,
+            `headers`, `body`; None where no such transport carried the call.
+
+        where: The callee's innermost frames at the deadline.
+    """
+
+    def __init__(
+        self,
+        *,
+        guard: str,
+        timeout: float,
+        elapsed: float,
+        receipt: Receipt | str = "clean",
+        phase: str | None = None,
+        where: str = "",
+    ) -> None:
+        self.guard = guard
+        self.timeout = timeout
+        self.elapsed = elapsed
+        self.phase = phase
+        self.where = where
+        self._receipt = receipt
+        super().__init__()
+
+    @property
+    def receipt(self) -> str:
+        """
+        `clean`: the callee had ended when the caller came back. `late`: it was abandoned, and has ended
+        since. `orphan`: it was abandoned, and still runs. Asked again later, an orphan may have become late.
+        """
+        receipt = self._receipt
+        return receipt if isinstance(receipt, str) else receipt.state
+
+    def __str__(self) -> str:
+        told = f"guard {self.guard!r}: no answer within {self.timeout:.3g} s"
+        receipt = self.receipt
+        if receipt == "orphan":
+            told += "; callee abandoned and still running"
+        elif receipt == "late":
+            told += "; callee abandoned"
+        return f"{told}; it hung in {self.where}" if self.where else told
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore_timeout, (
+            type(self),
+            self.guard,
+            self.timeout,
+            self.elapsed,
+            self.receipt,
+            self.phase,
+            self.where,
+        )
+
+
+def _restore_timeout(
+    cls: type[CallTimeoutError],
+    guard: str,
+    timeout: float,
+    elapsed: float,
+    receipt: str,
+    phase: str | None,
+    where: str,
+) -> CallTimeoutError:
+    return cls(guard=guard, timeout=timeout, elapsed=elapsed, receipt=receipt, phase=phase, where=where)
+
+
+class CallRejectedError(HungframeError):
+    """
+    The guard refused; the callee never ran.
+
+    Args:
+        guard: Name of the guard.
+
+        retry_after: Seconds until it is worth asking again; None where no
+            time can be named.
+    """
+
+    _because = "call refused"
+
+    def __init__(self, guard: str, retry_after: float | None = None) -> None:
+        self.guard = guard
+        self.retry_after = retry_after
+        super().__init__(guard, retry_after)
+
+    def __str__(self) -> str:
+        told = f"guard {self.guard!r}: {self._because}"
+        # An infinite wait is one that asking again does not end.
+        if self.retry_after is None or self.retry_after == float("inf"):
+            return told
+        return f"{told}; retry in {self.retry_after:.3g} s"
+
+
+class CircuitOpenError(CallRejectedError):
+    """
+    The circuit breaker is open, or half-open with its probe taken.
+    """
+
+    _because = "circuit is open"
+
+
+class BudgetExhaustedError(CallRejectedError):
+    """
+    The budget has no token left.
+    """
+
+    _because = "budget is exhausted"
+
+
+class BulkheadFullError(CallRejectedError):
+    """
+    As many calls are in flight as the bulkhead admits.
+    """
+
+    _because = "bulkhead is full"
+
+
+class TooManyOrphansError(CallRejectedError):
+    """
+    As many abandoned callees still run as the guard tolerates.
+    """
+
+    _because = "too many abandoned calls still run"

@@ -1,0 +1,164 @@
+"""
+What happened, as frozen values.
+
+Every event has `evt`, `ts` (Unix seconds), `guard` and, where a call is meant,
+`id`. No prompt, key or payload is ever in one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+_KEYS: dict[str, str] = {}
+
+
+def _camel(name: str) -> str:
+    """
+    The key of a field in JSON: `timeout_ms` is `timeoutMs`.
+    """
+    key = _KEYS.get(name)
+    if key is None:
+        first, *rest = name.split("_")
+        key = _KEYS[name] = first + "".join(part.capitalize() for part in rest)
+    return key
+
+
+def milliseconds(seconds: float) -> int:
+    """
+    Whole milliseconds of *seconds*; the largest whole number for infinity.
+
+    >>> milliseconds(48.2134)
+    48213
+    """
+    scaled = seconds * 1000
+    return round(scaled) if scaled < sys.maxsize else sys.maxsize
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """
+    One thing that happened.
+    """
+
+    evt: ClassVar[str] = ""
+
+    ts: float
+    guard: str
+
+    def to_json(self) -> str:
+        """
+        Write one JSON object: `evt` first, then the fields in camelCase; what is not known is left out.
+        """
+        known = {"evt": self.evt}
+        for field in fields(self):
+            value: Any = getattr(self, field.name)
+            if value is not None:
+                known[_camel(field.name)] = value
+        return json.dumps(known)
+
+
+@dataclass(frozen=True, slots=True)
+class GenRequest(Event):
+    """
+    A call was asked for. `timeout_ms` is None for a call without a deadline; `would_reject` is what
+    the breaker would have said were it enabled.
+    """
+
+    evt: ClassVar[str] = "gen.request"
+
+    id: str
+    timeout_ms: int | None
+    budget_before: int | None
+    would_reject: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GenSuccess(Event):
+    """
+    A call returned, and its result was found good.
+    """
+
+    evt: ClassVar[str] = "gen.success"
+
+    id: str
+    latency_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class GenFail(Event):
+    """
+    A call failed; `kind` is the outcome. `receipt` and `where` are there when it was aborted.
+    """
+
+    evt: ClassVar[str] = "gen.fail"
+
+    id: str
+    kind: str
+    latency_ms: int
+    receipt: str | None
+    where: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GenReject(Event):
+    """
+    A call was refused before it began.
+    """
+
+    evt: ClassVar[str] = "gen.reject"
+
+    id: str
+    reason: str
+    retry_after_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GenCancelled(Event):
+    """
+    A call was cancelled by its caller.
+    """
+
+    evt: ClassVar[str] = "gen.cancelled"
+
+    id: str
+    latency_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class GenAbandoned(Event):
+    """
+    A callee went on after its deadline and grace; the caller left without it.
+    """
+
+    evt: ClassVar[str] = "gen.abandoned"
+
+    id: str
+    orphans: int
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerChanged(Event):
+    """
+    The breaker went into another state.
+    """
+
+    evt: ClassVar[str] = "breaker.state"
+
+    state: str
+    failure_rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoopBlocked(Event):
+    """
+    An event loop has not run for `blocked_ms`; `where` is what it hangs in.
+    """
+
+    evt: ClassVar[str] = "loop.blocked"
+
+    blocked_ms: int
+    where: str

@@ -1,0 +1,210 @@
+"""
+Ports that a user has written, kept from harming a call.
+
+Each adapter has the methods that the engine needs, takes a lock of its own
+where the engine would take none, and turns an exception into the answer that
+lets the call go on. An error is logged once for each port and counted each time.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hungframe._core.states import BreakerState, Permit, Refusal
+from hungframe._core.outcome import Outcome
+from hungframe.clock import SYSTEM_CLOCK
+from hungframe.ports import Breaker, Budget, Clock, TimeoutPolicy
+
+_logger = logging.getLogger("hungframe")
+
+T = TypeVar("T")
+
+
+class Faults:
+    """
+    Errors of a guard's ports: how many, and of whom it was told already.
+    """
+
+    __slots__ = ("_guard", "_told", "count")
+
+    def __init__(self, guard: str) -> None:
+        self._guard = guard
+        self._told: set[str] = set()
+        self.count = 0
+
+    def add(self, what: str) -> None:
+        """
+        Count the exception that is being handled; log it if it is the first of *what*.
+        """
+        self.count += 1
+        if what not in self._told:
+            self._told.add(what)
+            _logger.exception("guard %r: %s raised; calls go on, further errors of it are only counted", self._guard, what)
+
+    def attempt(self, what: str, fallback: T, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """
+        Call *fn*; *fallback* if it raises.
+        """
+        try:
+            return fn(*args, **kwargs)
+        except Exception:
+            self.add(what)
+            return fallback
+
+
+class ForeignClock:
+    """
+    A user's clock. One that fails or returns no number stands still.
+    """
+
+    __slots__ = ("_clock", "_faults", "_last")
+
+    def __init__(self, clock: Clock, faults: Faults) -> None:
+        self._clock = clock
+        self._faults = faults
+        self._last = -math.inf
+
+    def now(self) -> float:
+        """Seconds, never running backwards."""
+        try:
+            now = self._clock.now()
+            if not math.isfinite(now):
+                raise ValueError(f"now() must be a finite number, got {now!r}")
+        except Exception:
+            self._faults.add("clock.now()")
+            return self._last if self._last > -math.inf else 0.0
+        self._last = max(now, self._last)
+        return self._last
+
+    def wall(self) -> float:
+        """Unix seconds."""
+        return self._faults.attempt("clock.wall()", 0.0, self._clock.wall)
+
+
+class ForeignBreaker:
+    """
+    A user's breaker. One that fails lets the call through.
+    """
+
+    __slots__ = ("_breaker", "_faults", "_state", "generation", "shared_permit")
+
+    def __init__(self, breaker: Breaker, faults: Faults) -> None:
+        self._breaker = breaker
+        self._faults = faults
+        self._state = BreakerState.CLOSED
+        self.generation = 1
+        # It is asked for each call.
+        self.shared_permit: Permit | None = None
+
+    def acquire(self, now: float, *, timeout: float = 90.0) -> Permit | Refusal:
+        """Ask it."""
+        answer = self._faults.attempt("breaker.acquire()", None, self._breaker.acquire, now, timeout=timeout)
+        self.state(now)
+        return Permit(0) if answer is None else answer
+
+    def record(self, permit: Permit, outcome: Outcome | str, now: float, *, seconds: float | None = None) -> None:
+        """Tell it."""
+        self._faults.attempt("breaker.record()", None, self._breaker.record, permit, Outcome(outcome), now)
+        self.state(now)
+
+    def release(self, permit: Permit, now: float) -> None:
+        """Give it back."""
+        self._faults.attempt("breaker.release()", None, self._breaker.release, permit, now)
+
+    def state(self, now: float) -> BreakerState:
+        """Ask for the state, and count its changes."""
+        state = self._faults.attempt("breaker.state()", self._state, self._breaker.state, now)
+        if state != self._state:
+            self._state = state
+            self.generation += 1
+        return state
+
+    def suspect(self, count: int, now: float) -> None:
+        """A port knows no suspects."""
+
+    def __getattr__(self, name: str) -> Any:
+        # What the port does not ask for may be there all the same:
+        # failure_rate, force_open.
+        return getattr(self._breaker, name)
+
+
+class ForeignBudget:
+    """
+    A user's budget. One that fails has tokens.
+    """
+
+    __slots__ = ("_budget", "_faults")
+
+    def __init__(self, budget: Budget, faults: Faults) -> None:
+        self._budget = budget
+        self._faults = faults
+
+    def try_acquire(self, tokens: float, now: float) -> bool:
+        """Take."""
+        return self._faults.attempt("budget.try_acquire()", True, self._budget.try_acquire, tokens, now)
+
+    def give_back(self, tokens: float, now: float) -> None:
+        """Give back."""
+        self._faults.attempt("budget.give_back()", None, self._budget.give_back, tokens, now)
+
+    def available(self, now: float) -> int:
+        """Count."""
+        return self._faults.attempt("budget.available()", sys.maxsize, self._budget.available, now)
+
+    def retry_after(self, tokens: float, now: float) -> float:
+        """Tell when."""
+        return self._faults.attempt("budget.retry_after()", 0.0, self._budget.retry_after, tokens, now)
+
+    def pause(self, until: float) -> None:
+        """Pause."""
+        self._faults.attempt("budget.pause()", None, self._budget.pause, until)
+
+
+class ForeignTimeout:
+    """
+    A user's timeout policy. One that fails leaves the last answer standing.
+    """
+
+    __slots__ = ("_faults", "_last", "_lock", "_policy")
+
+    def __init__(self, policy: TimeoutPolicy, faults: Faults) -> None:
+        self._policy = policy
+        self._faults = faults
+        self._last = 60.0
+        # The engine reads the current timeout without its lock.
+        self._lock = threading.RLock()
+
+    def current(self, now: float) -> float:
+        """Ask."""
+        with self._lock:
+            try:
+                seconds = self._policy.current(now)
+                if not seconds > 0:
+                    raise ValueError(f"current() must be above 0, got {seconds!r}")
+            except Exception:
+                self._faults.add("timeout.current()")
+                return self._last
+            self._last = seconds
+            return seconds
+
+    def observe(self, seconds: float, now: float, *, completed: bool) -> None:
+        """Tell."""
+        with self._lock:
+            self._faults.attempt(
+                "timeout.observe()", None, self._policy.observe, seconds, now, completed=completed
+            )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._policy, name)
+
+
+def clock_of(clock: Clock | None, faults: Faults) -> Clock:
+    """
+    The system's clock, or a user's in its adapter.
+    """
+    return SYSTEM_CLOCK if clock is None else ForeignClock(clock, faults)

@@ -1,0 +1,397 @@
+"""
+The facade: one object a provider, for async and sync code alike.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from types import CoroutineType
+from typing import Any, TypeVar, cast
+
+from typing_extensions import ParamSpec
+
+from hungframe import flag
+from hungframe._core import check
+from hungframe._core.states import BreakerState
+from hungframe._core.outcome import Outcome
+from hungframe.abort import asyncio_driver, runners
+from hungframe.abort.call import current_call
+from hungframe.abort.watchdog import LoopWatch
+from hungframe.attempt import Attempt
+from hungframe.events import LoopBlocked, milliseconds
+from hungframe.health_port import Health
+from hungframe.permit import GuardPermit
+from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, TimeoutPolicy
+from hungframe.settings import DEFAULT, Default, Isolate, checked_timeout, engine_of, limits_of
+from hungframe.snapshot import Snapshot
+
+P = ParamSpec("P")
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Guard:
+    """
+    Guard the calls to one provider: each ends on time, and none is sent that would fail.
+
+    One guard serves async (asyncio and trio) and sync code, many threads and
+    many event loops; its state is shared between them.
+
+    Args:
+        name: Names the guard in errors and events.
+
+        breaker: A `Breaker` port, `CircuitBreaker()` by default; None: no breaker.
+
+        budget: A `Budget` port, or several, of which a call takes from all or none; None: no limit.
+
+        timeout: A `TimeoutPolicy` port, `AdaptiveTimeout()` by default; a
+            number of seconds; None: no deadline of its own.
+
+        grace: Seconds that a callee gets to leave, from its deadline (or its
+            caller's cancellation) until it is abandoned; 0.25 by default.
+
+        max_orphans: Abandoned callees that may still run before calls are refused.
+
+        isolate: Where sync callees run: "auto" or "thread", a worker thread
+            that can be abandoned; None, the caller's own thread, in which
+            nothing can be aborted. "thread" moves async callees there, too.
+
+        total_timeout: Most seconds for a call, whatever `timeout` says; None: no limit.
+
+        classify: A function of the result, or of the exception raised, that
+            tells its `Outcome`; where it returns None the built-in rules hold.
+
+        sinks: Callables that take an event.
+
+        enabled: Whether the breaker may refuse: a bool, a function asked at
+            every refusal, or None to read GEN_BREAKER_ENABLED at every refusal.
+
+        clock: A `Clock` port; None: the system's monotonic clock.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+
+        ValueError: If an argument is out of range.
+
+    >>> images = Guard("images", timeout=5)
+    >>> @images
+    ... def draw(prompt: str) -> str:
+    ...     return f"a picture of {prompt}"
+    >>> draw("a cat")
+    'a picture of a cat'
+    >>> images.snapshot().counts["success"]
+    1
+    """
+
+    __slots__ = ("_engine", "_limits")
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        breaker: Breaker | Default | None = DEFAULT,
+        budget: Budget | Sequence[Budget] | None = None,
+        timeout: TimeoutPolicy | float | Default | None = DEFAULT,
+        grace: float | Default = DEFAULT,
+        max_orphans: int = 32,
+        isolate: Isolate = "auto",
+        total_timeout: float | None = None,
+        classify: Classifier | None = None,
+        sinks: Sequence[EventSink] = (),
+        enabled: flag.Enabled = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._engine = engine_of(name, breaker, budget, timeout, max_orphans, sinks, enabled, clock)
+        self._limits = limits_of(self._engine, self._engine.timeout, grace, total_timeout, isolate, classify)
+
+    def __repr__(self) -> str:
+        return f"Guard({self._engine.name!r})"
+
+    @property
+    def name(self) -> str:
+        """
+        Its name, as errors and events tell it.
+        """
+        return self._engine.name
+
+    def using(
+        self,
+        *,
+        timeout: TimeoutPolicy | float | Default | None = DEFAULT,
+        grace: float | Default = DEFAULT,
+        total_timeout: float | Default | None = DEFAULT,
+        isolate: Isolate | Default = DEFAULT,
+        classify: Classifier | Default | None = DEFAULT,
+    ) -> Guard:
+        """
+        Give a view with other settings for its calls; all state is shared with this guard.
+
+        >>> guard = Guard("images")
+        >>> quick = guard.using(timeout=5)
+        >>> quick.call(str.upper, "done"), guard.snapshot().counts["success"]
+        ('DONE', 1)
+        """
+        old = self._limits
+        policy = old.timeout if timeout is DEFAULT else self._engine.timeout_of(checked_timeout(timeout))
+        total = (None if old.total_timeout == math.inf else old.total_timeout) if total_timeout is DEFAULT else total_timeout
+        view = Guard.__new__(Guard)
+        view._engine = self._engine
+        view._limits = limits_of(
+            self._engine,
+            policy,
+            grace,
+            total,
+            cast("Isolate", old.isolate) if isolate is DEFAULT else isolate,
+            old.classify if classify is DEFAULT else classify,
+        )
+        if grace is DEFAULT:
+            view._limits.grace = old.grace
+        return view
+
+    # -- calling --------------------------------------------------------------
+
+    def __call__(self, fn: F, /) -> F:
+        """
+        Decorate a function, a coroutine function or a method; its signature stays.
+
+        Raises:
+            TypeError: If *fn* is a class, a generator function, or cannot be called.
+        """
+        if isinstance(fn, (classmethod, staticmethod)):
+            return cast("F", type(fn)(self(fn.__func__)))
+        if isinstance(fn, type):
+            raise TypeError(f"a guard decorates functions and methods, got the class {fn!r}; decorate its methods")
+        if not callable(fn):
+            raise TypeError(f"a guard decorates functions and methods, got {fn!r}, which cannot be called")
+        body = fn if inspect.isroutine(fn) or isinstance(fn, functools.partial) else type(fn).__call__
+        if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
+            # Calling it would return at once, and nothing would be guarded.
+            raise TypeError(
+                f"a guard does not decorate the generator function {fn!r} yet; guard what it awaits, "
+                "or its loop with attempt()"
+            )
+        if inspect.iscoroutinefunction(body):
+            return cast("F", self._guard_async(fn))
+        return cast("F", self._guard_sync(fn))
+
+    def _guard_async(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+        engine, limits = self._engine, self._limits
+        lanes = engine.lanes
+        begin, returned, failed = engine.begin, engine.returned, engine.failed
+        in_place, drive, enter = runners.in_place, asyncio_driver.drive, current_call.set
+        modules = sys.modules
+        in_thread = limits.isolate == "thread"
+
+        @functools.wraps(fn)
+        async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            call = begin(limits)
+            enter(call)
+            try:
+                if in_thread:
+                    result = await in_place(
+                        call, runners.in_worker_async(call, functools.partial(fn, *args, **kwargs)), lanes
+                    )
+                else:
+                    coro = fn(*args, **kwargs)
+                    if type(coro) is CoroutineType and "trio" not in modules:
+                        # What `in_place` would find out, for most calls.
+                        result = await drive(call, coro, lanes)
+                    else:
+                        result = await in_place(call, coro, lanes)
+            except BaseException as exc:
+                error = failed(call, exc)
+                if error is None:
+                    raise
+            else:
+                error = returned(call, result)
+                if error is None:
+                    return cast("T", result)
+            # Raised after the block, so that it carries no context with the
+            # callee's frames; and not kept, which would make a cycle.
+            try:
+                raise error
+            finally:
+                del error
+
+        return guarded
+
+    def _guard_sync(self, fn: Callable[P, T]) -> Callable[P, T]:
+        engine, limits = self._engine, self._limits
+        others = engine.lanes.others
+        begin, returned, failed = engine.begin, engine.returned, engine.failed
+        in_worker, enter = runners.in_worker, current_call.set
+        here = limits.isolate is None
+
+        @functools.wraps(fn)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            call = begin(limits)
+            enter(call)
+            others[call] = None
+            try:
+                if here:
+                    result = fn(*args, **kwargs)
+                else:
+                    result = in_worker(call, functools.partial(fn, *args, **kwargs))
+            except BaseException as exc:
+                error = failed(call, exc)
+                if error is None:
+                    raise
+            else:
+                error = returned(call, result)
+                if error is None:
+                    return cast("T", result)
+            finally:
+                others.pop(call, None)
+            try:
+                raise error
+            finally:
+                del error
+
+        return guarded
+
+    def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """
+        Call a sync function under this guard.
+
+        Raises:
+            CallRejectedError: If the guard refuses; *fn* was not called.
+
+            CallTimeoutError: If *fn* had not finished at its deadline.
+
+            TypeError: If *fn* is a coroutine function.
+        """
+        if inspect.iscoroutinefunction(fn):
+            raise TypeError(f"call() takes a sync function, got the coroutine function {fn!r}; use `await acall()`")
+        return self._guard_sync(fn)(*args, **kwargs)
+
+    def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        """
+        Call an async function under this guard, and await it.
+
+        Raises:
+            CallRejectedError: If the guard refuses; *fn* was not called.
+
+            CallTimeoutError: If *fn* had not finished at its deadline.
+
+            TypeError: If *fn* returns nothing that can be awaited.
+        """
+        return self._guard_async(fn)(*args, **kwargs)
+
+    def attempt(self) -> Attempt:
+        """
+        Guard a block: `async with guard.attempt():` or `with guard.attempt():`.
+
+        A block cannot be abandoned: at its deadline an async one is cancelled, and a sync one
+        sees the deadline through `current_deadline()`.
+        """
+        return Attempt(self._engine, self._limits)
+
+    def acquire(self) -> GuardPermit:
+        """
+        Ask for one call that is made by hand; never waits.
+
+        Returns:
+            A permit, to be settled or cancelled once.
+
+        Raises:
+            CallRejectedError: If the guard refuses.
+
+        >>> guard = Guard("images")
+        >>> permit = guard.acquire()
+        >>> permit.timeout
+        60.0
+        >>> permit.settle("success")
+        """
+        return GuardPermit(self._engine.begin(self._limits), self._engine)
+
+    # -- seeing and steering ----------------------------------------------------
+
+    @property
+    def health(self) -> Health:
+        """
+        The health port: what a queue's poller asks.
+        """
+        return Health(self._engine)
+
+    def snapshot(self) -> Snapshot:
+        """
+        Tell how the guard stands now.
+        """
+        engine = self._engine
+        now = engine.clock.now()
+        refusing = engine.refusing()
+        in_flight = [call for call in engine.lanes.in_flight() if not call.ended]
+        timeout = self._limits.timeout.current(now)
+        timeout = min(timeout, self._limits.total_timeout)
+        with engine.lock:
+            breaker = engine.breaker
+            state = breaker.state(now)
+            retry_after = getattr(breaker, "retry_after", None)
+            weight = getattr(breaker, "weight", None)
+            snapshot = Snapshot(
+                name=engine.name,
+                # Switched off, it refuses nobody, whatever it would like to.
+                state=str(state if refusing else BreakerState.DISABLED),
+                failure_rate=engine.failure_rate(now) or 0.0,
+                weight=weight(now) if weight is not None else 0.0,
+                budget=engine.budget_left(now),
+                timeout=timeout if timeout < math.inf else None,
+                p95=engine.p95(now),
+                in_flight=len(in_flight),
+                suspects=len(engine.suspects),
+                orphans=len(engine.orphans),
+                orphan_calls=engine.orphans.infos(now),
+                retry_after=retry_after(now) if retry_after is not None else 0.0,
+                generation=breaker.generation,
+                open_seconds_today=engine.open_today(now),
+                counts={outcome.value: engine.counts[outcome.ordinal] for outcome in Outcome},
+                faults=engine.faults.count,
+            )
+        engine.notice(now)
+        return snapshot
+
+    def force_open(self) -> None:
+        """
+        Refuse every call until `reset` or `disable`; calls in flight keep their deadlines.
+        """
+        self._steer("force_open")
+
+    def disable(self) -> None:
+        """
+        Let the breaker refuse nobody until `reset` or `force_open`; it goes on recording.
+        """
+        self._steer("disable")
+
+    def reset(self) -> None:
+        """
+        Close the breaker, and empty its window.
+        """
+        self._steer("reset")
+
+    def _steer(self, verb: str) -> None:
+        act = getattr(self._engine.breaker, verb, None)
+        if act is None:
+            raise TypeError(f"guard {self.name!r}: its breaker has no {verb}()")
+        self._engine.steer(act)
+
+    def watch_loop(self, blocked_after: float = 1.0) -> LoopWatch:
+        """
+        Tell of an event loop that is blocked: `async with guard.watch_loop():`.
+
+        A thread looks at the running loop for as long as the block lasts, and sends `loop.blocked`
+        with the culprit's stack to the guard's sinks.
+
+        Args:
+            blocked_after: Seconds without a turn of the loop, above 0.
+        """
+        check.number("blocked_after", blocked_after, above=0)
+        engine = self._engine
+
+        def tell(seconds: float, stack: str) -> None:
+            engine.tell(LoopBlocked(engine.clock.wall(), engine.name, milliseconds(seconds), stack))
+
+        return LoopWatch(blocked_after, tell)

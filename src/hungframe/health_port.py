@@ -1,0 +1,94 @@
+"""
+What a poller or a health page asks, and what a call made elsewhere reports.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from hungframe._core import check
+from hungframe._core.states import BreakerState, Refusal
+from hungframe._core.outcome import Outcome
+
+if TYPE_CHECKING:
+    from hungframe.engine import Engine
+
+
+class Health:
+    """
+    The health port of a guard.
+    """
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def record_success(self, seconds: float) -> None:
+        """
+        Report a call that succeeded after *seconds*.
+
+        Raises:
+            TypeError: If *seconds* is no number.
+
+            ValueError: If *seconds* is negative or not finite.
+        """
+        self._report(Outcome.SUCCESS, check.number("seconds", seconds, at_least=0))
+
+    def record_failure(self, kind: Outcome | str) -> None:
+        """
+        Report a call that failed.
+
+        Args:
+            kind: Its outcome, or the outcome's name.
+
+        Raises:
+            ValueError: If *kind* is no outcome's name, or is success.
+        """
+        outcome = Outcome(kind)
+        if outcome is Outcome.SUCCESS:
+            raise ValueError("kind must be a failure, got 'success'; report that with record_success(seconds)")
+        self._report(outcome, None)
+
+    def _report(self, outcome: Outcome, seconds: float | None) -> None:
+        engine = self._engine
+        now = engine.clock.now()
+        with engine.lock:
+            engine.counts[outcome.ordinal] += 1
+            if seconds is not None:
+                engine.timeout.observe(seconds, now, completed=True)
+            permit = engine.breaker.acquire(now)
+            if not isinstance(permit, Refusal):
+                engine.breaker.record(permit, outcome, now, seconds=seconds)
+        engine.notice(now)
+
+    def should_open_circuit(self) -> bool:
+        """
+        Tell whether the breaker would refuse a call made now.
+        """
+        engine = self._engine
+        if engine.breaker.shared_permit is not None:
+            return False
+        now = engine.clock.now()
+        with engine.lock:
+            refuses = self._refuses(now)
+        engine.notice(now)
+        return refuses and engine.refusing()
+
+    def _refuses(self, now: float) -> bool:
+        state = self._engine.breaker.state(now)
+        if state in (BreakerState.OPEN, BreakerState.FORCED_OPEN):
+            return True
+        if state is not BreakerState.HALF_OPEN:
+            return False
+        retry_after = getattr(self._engine.breaker, "retry_after", None)
+        return retry_after is not None and bool(retry_after(now))
+
+    def current_budget(self) -> int:
+        """
+        Count the calls that the budget allows now; without a budget, as many as there are numbers.
+        """
+        engine = self._engine
+        with engine.lock:
+            return math.floor(engine.budget.available(engine.clock.now()))

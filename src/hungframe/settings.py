@@ -1,0 +1,142 @@
+"""
+Read the settings of a guard, and refuse the wrong ones where they were given.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal, Union
+
+from hungframe._core import check
+from hungframe._core.breaker import CircuitBreaker
+from hungframe._core.latency import AdaptiveTimeout, FixedTimeout
+from hungframe.engine import Engine
+from hungframe.flag import Enabled
+from hungframe.limits import Limits
+from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, TimeoutPolicy
+
+Isolate = Union[Literal["auto", "thread"], None]
+
+
+class Default(enum.Enum):
+    """
+    What stands for an argument that was not given.
+    """
+
+    DEFAULT = "default"
+
+    def __repr__(self) -> str:
+        return "DEFAULT"
+
+
+DEFAULT: Final = Default.DEFAULT
+
+_GRACE = 0.25
+
+_BREAKER = ("acquire", "record", "release", "state")
+_BUDGET = ("try_acquire", "give_back", "available", "retry_after", "pause")
+_TIMEOUT = ("current", "observe")
+_CLOCK = ("now", "wall")
+
+
+def engine_of(
+    name: str,
+    breaker: Breaker | Default | None,
+    budget: Budget | Sequence[Budget] | None,
+    timeout: TimeoutPolicy | float | Default | None,
+    max_orphans: int,
+    sinks: Sequence[EventSink],
+    enabled: Enabled,
+    clock: Clock | None,
+) -> Engine:
+    """
+    Make the shared state of a guard; policies given by default are made afresh.
+    """
+    check.text("name", name)
+    if breaker is DEFAULT:
+        breaker = CircuitBreaker()
+    elif breaker is not None:
+        _port("breaker", breaker, _BREAKER, "a CircuitBreaker, a Breaker port or None")
+    if budget is not None:
+        if isinstance(budget, Iterable) and not hasattr(budget, "try_acquire"):
+            budget = tuple(budget)
+            if not budget:
+                raise ValueError("budget must name at least one budget, got an empty sequence; None is no budget")
+        for each in budget if isinstance(budget, tuple) else (budget,):
+            _port("budget", each, _BUDGET, "a TokenBucket, a Budget port, several of them or None")
+    if clock is not None:
+        _port("clock", clock, _CLOCK, "a Clock port or None")
+    if callable(sinks) or isinstance(sinks, str):
+        raise TypeError(f"sinks must be a sequence of callables, got {sinks!r}; one sink is given as [sink]")
+    sinks = tuple(sinks)
+    for sink in sinks:
+        if not callable(sink):
+            raise TypeError(f"sinks must be callables that take an event, got {sink!r}")
+    if not (enabled is None or isinstance(enabled, bool) or callable(enabled)):
+        raise TypeError(f"enabled must be a bool, a function or None, got {enabled!r}")
+    return Engine(
+        name,
+        breaker=breaker,
+        budget=budget,
+        timeout=checked_timeout(AdaptiveTimeout() if timeout is DEFAULT else timeout),
+        max_orphans=check.whole("max_orphans", max_orphans, at_least=1),
+        sinks=sinks,
+        enabled=enabled,
+        clock=clock,
+    )
+
+
+def limits_of(
+    engine: Engine,
+    timeout: TimeoutPolicy,
+    grace: float | Default,
+    total_timeout: float | None,
+    isolate: Isolate,
+    classify: Classifier | None,
+) -> Limits:
+    """
+    Make the settings that hold for one call.
+    """
+    if total_timeout is not None:
+        check.number("total_timeout", total_timeout, above=0)
+    if isolate not in ("auto", "thread", None):
+        raise ValueError(f"isolate must be 'auto', 'thread' or None, got {isolate!r}")
+    if classify is not None and not callable(classify):
+        raise TypeError(f"classify must be a function of the result or the exception, or None, got {classify!r}")
+    return Limits(
+        clock=engine.clock,
+        timeout=timeout,
+        total_timeout=math.inf if total_timeout is None else total_timeout,
+        grace=_GRACE if grace is DEFAULT else _checked_grace(grace, timeout),
+        isolate=isolate,
+        classify=classify,
+    )
+
+
+def checked_timeout(timeout: TimeoutPolicy | float | None) -> TimeoutPolicy | float | None:
+    """
+    Return *timeout* if it can be one.
+    """
+    if timeout is None or all(callable(getattr(timeout, method, None)) for method in _TIMEOUT):
+        return timeout
+    return check.number("timeout", timeout, above=0)
+
+
+def _checked_grace(grace: float, timeout: TimeoutPolicy) -> float:
+    check.number("grace", grace, at_least=0)
+    shortest = timeout.seconds if isinstance(timeout, FixedTimeout) else None
+    if isinstance(timeout, AdaptiveTimeout):
+        shortest = min(timeout.floor, timeout.initial)
+    if shortest is not None and grace > shortest:
+        raise ValueError(f"grace must be at most the timeout ({shortest!r}), got {grace!r}")
+    return grace
+
+
+def _port(name: str, given: Any, methods: tuple[str, ...], would_do: str) -> None:
+    missing = [method for method in methods if not callable(getattr(given, method, None))]
+    if isinstance(given, type):
+        raise TypeError(f"{name} must be {would_do}, got the class {given!r}; make one of it")
+    if missing:
+        raise TypeError(f"{name} must be {would_do}, got {given!r}, which has no {', '.join(missing)}")
