@@ -94,7 +94,7 @@ class Attempt:
             if in_trio():
                 self._enter_trio(call)
             else:
-                self._engine.lanes.here().enter(call)
+                self._engine.lanes.here().enter(call, None)
         except BaseException as error:
             self._leave(error)
             raise
@@ -116,7 +116,7 @@ class Attempt:
             swallowed = self._scope.__exit__(exc_type, error, traceback)
             if swallowed:
                 call = self._entered()
-                call.aborting = True
+                call.aborting = call.disturbed = True
                 error = asyncio.CancelledError()
             instead = self._leave(error)
         else:

@@ -22,12 +22,12 @@ from hungframe._core.breaker import CircuitBreaker, NoBreaker
 from hungframe._core.states import BreakerState, Permit, Refusal
 from hungframe._core.bucket import TokenBucket
 from hungframe._core.budgets import AllOf, Unlimited
-from hungframe._core.latency import AdaptiveTimeout, FixedTimeout
+from hungframe._core.latency import AdaptiveTimeout, FixedTimeout, NoTimeout
 from hungframe._core.open_time import OpenTime
 from hungframe._core.outcome import NO_STATUS, Outcome, classify
 from hungframe.abort import asyncio_driver
 from hungframe.abort.asyncio_driver import Abandoned
-from hungframe.abort.call import Call, current_call, running_call
+from hungframe.abort.call import Call, current_call
 from hungframe.abort.lanes import Lanes
 from hungframe.abort.orphans import Orphans
 from hungframe.errors import BudgetExhaustedError, CallTimeoutError, CircuitOpenError, TooManyOrphansError
@@ -48,12 +48,18 @@ from hungframe.ports import Breaker, Budget, Clock, EventSink, TimeoutPolicy
 
 _OPEN = (BreakerState.OPEN, BreakerState.FORCED_OPEN)
 
+# Successes that wait to be learned, at most, and for at most so many seconds
+# while calls come.
+_MOST_PENDING = 200
+_LOOK_EVERY = 5.0
+
 # A call in flight is suspected after twice the P95, and not before this.
 _LEAST_SUSPECT_AGE = 5.0
 
 # Reading a member off its enum costs 70 ns before 3.12.
 _SUCCESS = Outcome.SUCCESS
 _CANCELLED = Outcome.CANCELLED
+_REJECTED = Outcome.REJECTED.ordinal
 
 # Ids are a counter behind a random prefix: a uuid costs 2 us.
 _id_prefix = os.urandom(6).hex()
@@ -70,9 +76,11 @@ class Engine:
         "_breaker_seen",
         "_enabled",
         "_limited",
+        "_look_at",
         "_max_orphans",
         "_open_time",
-        "_suspect_at",
+        "_pending",
+        "_unmoved_up_to",
         "breaker",
         "budget",
         "clock",
@@ -109,15 +117,21 @@ class Engine:
         self.orphans = Orphans()
         self.sinks = tuple(sinks)
         self.counts = [0] * len(Outcome)
-        self.suspects: set[Call] = set()
+        self.suspects: dict[Call, None] = {}
         self._limited = budget is not None
         self._max_orphans = max_orphans
         self._enabled = enabled
         self._open_time: OpenTime | None = None
-        # The next instant at which a call in flight may have become a suspect.
-        self._suspect_at = -math.inf
+        # A success that can change no decision is learned later, with others:
+        # the lock and the rings cost more than the rest of a call. These wait;
+        # appending is a single step, so that takes no lock.
+        self._pending: list[tuple[Permit, float, float]] = []
+        # Successes up to so many seconds can change no decision.
+        self._unmoved_up_to = -math.inf
+        # The next instant to look after these, and after calls in flight that
+        # may have become suspects.
+        self._look_at = -math.inf
         self._breaker_seen = self.breaker.generation
-        _engines.add(self)
 
     def _breaker_of(self, breaker: Breaker | None) -> CircuitBreaker | NoBreaker | ForeignBreaker:
         if breaker is None:
@@ -136,7 +150,7 @@ class Engine:
         The policy that a user's `timeout` stands for.
         """
         if timeout is None:
-            return NO_TIMEOUT
+            return NoTimeout()
         if isinstance(timeout, (int, float)):
             return FixedTimeout(timeout)
         return timeout if type(timeout) is AdaptiveTimeout else ForeignTimeout(timeout, self.faults)
@@ -153,46 +167,43 @@ class Engine:
         Raises:
             CallRejectedError: If one of them refuses; nothing is taken then.
         """
-        now = self.clock.now()
+        now = limits.clock.now()
         timeout = limits.timeout.current(now)
-        if timeout > limits.total_timeout:
-            timeout = limits.total_timeout
-        before = outer = current_call.get()
-        if before is not None:
-            outer = running_call()
-            if outer is not None and outer.deadline < math.inf:
-                # An inner call never outlives the call around it.
-                timeout = max(0.0, min(timeout, outer.deadline - outer.limits.clock.now()))
+        outer = current_call.get()
+        while outer is not None and outer.ended:
+            outer = outer.outer
+        if outer is not None:
+            timeout = _within(timeout, outer)
         budget_before = self._budget_before(now) if self.sinks else None
         if self.orphans.running and len(self.orphans.running) >= self._max_orphans:
             self._refuse(TooManyOrphansError, "too_many_orphans", None, timeout, budget_before)
-        if now >= self._suspect_at:
-            self._look_for_suspects(now)
+        if now >= self._look_at:
+            self._look(now)
         permit = self.breaker.shared_permit
         would_reject = None
         if permit is None:
             answer = self._ask_breaker(now, timeout + limits.grace)
-            if type(answer) is Refusal:
+            if isinstance(answer, Refusal):
                 if flag.read(self._enabled):
                     self._refuse(CircuitOpenError, answer.reason, answer.retry_after, timeout, budget_before)
                 # A permit of no generation: what comes of it teaches nothing,
                 # just as if the breaker had refused.
                 would_reject = answer.reason
-                permit = Permit(0)
-            else:
-                permit = answer
-        lock = self.lock
-        lock.acquire()
-        try:
-            if not self.budget.try_acquire(1, now):
+                answer = Permit(0)
+            permit = answer
+        if self._limited:
+            lock = self.lock
+            lock.acquire()
+            try:
+                granted = self.budget.try_acquire(1, now)
+            finally:
+                lock.release()
+        else:
+            granted = self.budget.try_acquire(1, now)
+        if not granted:
+            with self.lock:
                 self.breaker.release(permit, now)
                 retry_after = self.budget.retry_after(1, now)
-                granted = False
-            else:
-                granted = True
-        finally:
-            lock.release()
-        if not granted:
             self._refuse(BudgetExhaustedError, "budget_exhausted", retry_after, timeout, budget_before)
         call = Call()
         call.limits = limits
@@ -200,9 +211,10 @@ class Engine:
         call.timeout = timeout
         call.deadline = now + timeout
         call.permit = permit
-        if before is not None:
-            call.before = before
-            call.outer = outer
+        call.outer = outer
+        call.lane = call.leftover = None
+        call.ended = call.aborting = call.disturbed = False
+        call.where = ""
         if self.sinks:
             try:
                 call.id = self._tell_request(timeout, budget_before, would_reject)
@@ -222,8 +234,12 @@ class Engine:
         self.settle(call, Outcome.CANCELLED, now)
 
     def _ask_breaker(self, now: float, report_within: float) -> Permit | Refusal:
-        with self.lock:
+        lock = self.lock
+        lock.acquire()
+        try:
             answer = self.breaker.acquire(now, timeout=report_within)
+        finally:
+            lock.release()
         if self.breaker.generation != self._breaker_seen:
             self.notice(now)
         return answer
@@ -236,36 +252,63 @@ class Engine:
         timeout: float,
         budget_before: int | None,
     ) -> NoReturn:
-        with self.lock:
-            self.counts[Outcome.REJECTED.ordinal] += 1
+        lock = self.lock
+        lock.acquire()
+        self.counts[_REJECTED] += 1
+        lock.release()
         if self.sinks:
             call_id = self._tell_request(timeout, budget_before, None)
             after = None if retry_after is None else milliseconds(retry_after)
             self.tell(GenReject(self.clock.wall(), self.name, call_id, reason, after))
         raise error(self.name, retry_after)
 
-    def _look_for_suspects(self, now: float) -> None:
+    def _look(self, now: float) -> None:
         """
-        Tell the breaker of the calls in flight that have taken suspiciously long.
+        Learn what waits to be learned, and tell the breaker of the calls in flight that have taken suspiciously long.
         """
+        # Here and not in the constructor: a guard that was never called has
+        # nothing to put right after a fork, and the entry weighs 185 bytes.
+        _engines.add(self)
         with self.lock:
-            p95 = self.p95(now)
-            if p95 is None:
-                self._suspect_at = now + _LEAST_SUSPECT_AGE
-                return
-            after = max(2 * p95, _LEAST_SUSPECT_AGE)
-            next_at = now + after
-            for call in self.lanes.in_flight():
-                if call.permit is not self.breaker.shared_permit or call.ended:
-                    continue
-                if call.started_at + after <= now:
-                    self.suspects.add(call)
-                else:
-                    next_at = min(next_at, call.started_at + after)
-            self._suspect_at = next_at
-            self.breaker.suspect(len(self.suspects), now)
-        if self.breaker.generation != self._breaker_seen:
-            self.notice(now)
+            self.catch_up(now)
+            self._look_at = now + _LOOK_EVERY
+            self._look_for_suspects(now)
+            self._unmoved_up_to = self._unmoved(now)
+        self.notice(now)
+
+    def _look_for_suspects(self, now: float) -> None:
+        old = [
+            call
+            for call in self.lanes.in_flight()
+            if call.started_at + _LEAST_SUSPECT_AGE <= now and call.permit is self.breaker.shared_permit
+        ]
+        p95 = self.p95(now) if old else None
+        if p95 is None:
+            return
+        age = max(2 * p95, _LEAST_SUSPECT_AGE)
+        for call in old:
+            if call.ended:
+                continue
+            if call.started_at + age <= now:
+                self.suspects[call] = None
+            else:
+                self._look_at = min(self._look_at, call.started_at + age)
+        self.breaker.suspect(len(self.suspects), now)
+
+    def catch_up(self, now: float) -> None:
+        """
+        Learn the successes that wait; under the lock of the caller.
+        """
+        waiting = len(self._pending)
+        if waiting:
+            permits, seconds, at = zip(*self._pending[:waiting])
+            del self._pending[:waiting]
+            self.counts[_SUCCESS.ordinal] += waiting
+            self.timeout.observe_unmoved(seconds, at)
+            self.breaker.record_unmoved(permits, seconds, at)
+
+    def _unmoved(self, now: float) -> float:
+        return min(self.breaker.unmoved_up_to(), self.timeout.unmoved_up_to(now))
 
     # -- settling -------------------------------------------------------------
 
@@ -276,21 +319,38 @@ class Engine:
         Returns:
             None if the result is the caller's; else what is to be raised instead.
         """
-        current_call.set(call.before)
         lane = call.lane
         if lane is not None:
-            lane.calls.pop(call, None)
-        if call.disturbed or call.aborting:
+            del lane.calls[call]
+            if call.disturbed:
+                return self._returned_late(call, result)
+            # The context keeps this call, and must not keep its task.
+            call.task = call.coro = call.waits_for = None
+        elif call.disturbed:
             return self._returned_late(call, result)
         call.ended = True
-        plain = type(result) in NO_STATUS and call.limits.classify is None
-        self.settle(call, _SUCCESS if plain else self.classified(result, call.limits), self.clock.now())
+        limits = call.limits
+        now = limits.clock.now()
+        if type(result) in NO_STATUS and limits.classify is None:
+            seconds = now - call.started_at
+            if seconds <= self._unmoved_up_to:
+                pending = self._pending
+                pending.append((call.permit, seconds, now))
+                if len(pending) >= _MOST_PENDING:
+                    self._look(now)
+                if self.sinks:
+                    self._tell_end(call, _SUCCESS, seconds, None)
+            else:
+                self.settle(call, _SUCCESS, now)
+        else:
+            self.settle(call, self.classified(result, limits), now)
         return None
 
     def _returned_late(self, call: Call, result: object) -> BaseException | None:
         """
         Settle a call whose callee was cancelled and has returned all the same.
         """
+        current_call.set(call.outer)
         now = self.clock.now()
         if asyncio_driver.end(call):
             self._end(call, now)
@@ -313,7 +373,7 @@ class Engine:
         Returns:
             None if *error* is the caller's; else what is to be raised instead.
         """
-        current_call.set(call.before)
+        current_call.set(call.outer)
         lane = call.lane
         if lane is not None:
             lane.calls.pop(call, None)
@@ -388,18 +448,20 @@ class Engine:
         lock = self.lock
         lock.acquire()
         try:
+            self.catch_up(now)
             self.counts[outcome.ordinal] += 1
             if outcome is _SUCCESS:
                 self.timeout.observe(seconds, now, completed=True)
             elif timed_out is not None:
                 self.timeout.observe(seconds, now, completed=False)
             if self.suspects and call in self.suspects:
-                self.suspects.discard(call)
+                del self.suspects[call]
                 breaker.suspect(len(self.suspects), now)
             if outcome is _CANCELLED:
                 breaker.release(call.permit, now)
             else:
                 breaker.record(call.permit, outcome, now, seconds=seconds)
+            self._unmoved_up_to = self._unmoved(now)
         finally:
             lock.release()
         if breaker.generation != self._breaker_seen:
@@ -450,6 +512,8 @@ class Engine:
         """
         Tell that the breaker has changed its state, once a change.
         """
+        if self.breaker.generation == self._breaker_seen:
+            return
         wall = self.clock.wall()
         with self.lock:
             if self.breaker.generation == self._breaker_seen:
@@ -480,8 +544,10 @@ class Engine:
         """
         now, wall = self.clock.now(), self.clock.wall()
         with self.lock:
+            self.catch_up(now)
             before = self.breaker.state(now)
             act(now)
+            self._unmoved_up_to = self._unmoved(now)
             state = self.breaker.state(now)
             self._breaker_seen = self.breaker.generation
             self.suspects.clear()
@@ -537,29 +603,17 @@ class Engine:
             call = call.outer
         self.lanes.forget(keep=mine)
         self.orphans.forget()
-        self.suspects = set()
+        self.suspects = {}
 
 
-class _NoTimeout:
+def _within(timeout: float, outer: Call) -> float:
     """
-    Give every call as long as it takes.
+    What the deadline of the call around a new one leaves of *timeout*.
     """
+    if outer.deadline == math.inf:
+        return timeout
+    return max(0.0, min(timeout, outer.deadline - outer.limits.clock.now()))
 
-    __slots__ = ()
-
-    def current(self, now: float) -> float:
-        """
-        No limit.
-        """
-        return math.inf
-
-    def observe(self, seconds: float, now: float, *, completed: bool) -> None:
-        """
-        Learn nothing.
-        """
-
-
-NO_TIMEOUT: TimeoutPolicy = _NoTimeout()
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 

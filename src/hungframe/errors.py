@@ -128,9 +128,9 @@ class CallRejectedError(HungframeError):
     _because = "call refused"
 
     def __init__(self, guard: str, retry_after: float | None = None) -> None:
+        # Exception.__new__ has kept the arguments, for pickling.
         self.guard = guard
         self.retry_after = retry_after
-        super().__init__(guard, retry_after)
 
     def __str__(self) -> str:
         told = f"guard {self.guard!r}: {self._because}"

@@ -12,7 +12,7 @@ import logging
 import math
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from hungframe._core.states import BreakerState, Permit, Refusal
@@ -34,7 +34,7 @@ class Faults:
 
     def __init__(self, guard: str) -> None:
         self._guard = guard
-        self._told: set[str] = set()
+        self._told: tuple[str, ...] = ()
         self.count = 0
 
     def add(self, what: str) -> None:
@@ -43,7 +43,7 @@ class Faults:
         """
         self.count += 1
         if what not in self._told:
-            self._told.add(what)
+            self._told += (what,)
             _logger.exception("guard %r: %s raised; calls go on, further errors of it are only counted", self._guard, what)
 
     def attempt(self, what: str, fallback: T, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -127,6 +127,15 @@ class ForeignBreaker:
     def suspect(self, count: int, now: float) -> None:
         """A port knows no suspects."""
 
+    def unmoved_up_to(self) -> float:
+        """A port is told of every call at once."""
+        return -math.inf
+
+    def record_unmoved(self, permits: Sequence[Permit], seconds: Sequence[float], at: Sequence[float]) -> None:
+        """Tell it of each after all."""
+        for permit, instant in zip(permits, at):
+            self.record(permit, Outcome.SUCCESS, instant)
+
     def __getattr__(self, name: str) -> Any:
         # What the port does not ask for may be there all the same:
         # failure_rate, force_open.
@@ -198,6 +207,15 @@ class ForeignTimeout:
             self._faults.attempt(
                 "timeout.observe()", None, self._policy.observe, seconds, now, completed=completed
             )
+
+    def unmoved_up_to(self, now: float) -> float:
+        """A port is told of every call at once."""
+        return -math.inf
+
+    def observe_unmoved(self, seconds: Sequence[float], at: Sequence[float]) -> None:
+        """Tell it of each after all."""
+        for one_seconds, one_at in zip(seconds, at):
+            self.observe(one_seconds, one_at, completed=True)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._policy, name)

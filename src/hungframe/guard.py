@@ -123,7 +123,7 @@ class Guard:
         *,
         timeout: TimeoutPolicy | float | Default | None = DEFAULT,
         grace: float | Default = DEFAULT,
-        total_timeout: float | Default | None = DEFAULT,
+        total_timeout: float | None = None,
         isolate: Isolate | Default = DEFAULT,
         classify: Classifier | Default | None = DEFAULT,
     ) -> Guard:
@@ -137,14 +137,13 @@ class Guard:
         """
         old = self._limits
         policy = old.timeout if timeout is DEFAULT else self._engine.timeout_of(checked_timeout(timeout))
-        total = (None if old.total_timeout == math.inf else old.total_timeout) if total_timeout is DEFAULT else total_timeout
         view = Guard.__new__(Guard)
         view._engine = self._engine
         view._limits = limits_of(
             self._engine,
             policy,
             grace,
-            total,
+            total_timeout,
             cast("Isolate", old.isolate) if isolate is DEFAULT else isolate,
             old.classify if classify is DEFAULT else classify,
         )
@@ -197,11 +196,16 @@ class Guard:
                     )
                 else:
                     coro = fn(*args, **kwargs)
-                    if type(coro) is CoroutineType and "trio" not in modules:
-                        # What `in_place` would find out, for most calls.
-                        result = await drive(call, coro, lanes)
-                    else:
+                    if type(coro) is not CoroutineType or "trio" in modules:
                         result = await in_place(call, coro, lanes)
+                    else:
+                        # What `in_place` does, for most calls.
+                        try:
+                            waits_for = coro.send(None)
+                        except StopIteration as stop:
+                            result = stop.value
+                        else:
+                            result = await drive(call, coro, waits_for, lanes)
             except BaseException as exc:
                 error = failed(call, exc)
                 if error is None:
@@ -326,8 +330,8 @@ class Guard:
         refusing = engine.refusing()
         in_flight = [call for call in engine.lanes.in_flight() if not call.ended]
         timeout = self._limits.timeout.current(now)
-        timeout = min(timeout, self._limits.total_timeout)
         with engine.lock:
+            engine.catch_up(now)
             breaker = engine.breaker
             state = breaker.state(now)
             retry_after = getattr(breaker, "retry_after", None)

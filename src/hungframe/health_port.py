@@ -55,6 +55,7 @@ class Health:
         engine = self._engine
         now = engine.clock.now()
         with engine.lock:
+            engine.catch_up(now)
             engine.counts[outcome.ordinal] += 1
             if seconds is not None:
                 engine.timeout.observe(seconds, now, completed=True)

@@ -12,20 +12,18 @@ class Limits:
     How long a call may take, where it runs, and how its end is read.
     """
 
-    __slots__ = ("classify", "clock", "grace", "isolate", "timeout", "total_timeout")
+    __slots__ = ("classify", "clock", "grace", "isolate", "timeout")
 
     def __init__(
         self,
         clock: Clock,
         timeout: TimeoutPolicy,
-        total_timeout: float,
         grace: float,
         isolate: str | None,
         classify: Classifier | None,
     ) -> None:
         self.clock = clock
         self.timeout = timeout
-        self.total_timeout = total_timeout
         self.grace = grace
         self.isolate = isolate
         self.classify = classify

@@ -5,13 +5,12 @@ Read the settings of a guard, and refuse the wrong ones where they were given.
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, Union
 
 from hungframe._core import check
 from hungframe._core.breaker import CircuitBreaker
-from hungframe._core.latency import AdaptiveTimeout, FixedTimeout
+from hungframe._core.latency import AdaptiveTimeout, CappedTimeout, FixedTimeout
 from hungframe.engine import Engine
 from hungframe.flag import Enabled
 from hungframe.limits import Limits
@@ -107,8 +106,7 @@ def limits_of(
         raise TypeError(f"classify must be a function of the result or the exception, or None, got {classify!r}")
     return Limits(
         clock=engine.clock,
-        timeout=timeout,
-        total_timeout=math.inf if total_timeout is None else total_timeout,
+        timeout=timeout if total_timeout is None else CappedTimeout(timeout, total_timeout),
         grace=_GRACE if grace is DEFAULT else _checked_grace(grace, timeout),
         isolate=isolate,
         classify=classify,

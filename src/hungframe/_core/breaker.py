@@ -10,7 +10,7 @@ of 0.5 means half, however long the breaker runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from hungframe._core import check
@@ -239,6 +239,15 @@ class CircuitBreaker:
         self._window.expire(now)
         return self._sums()[0] / self._scale
 
+    def unmoved_up_to(self) -> float:
+        """
+        Successes of at most this many seconds will not change the state, however many come; -inf for none.
+        """
+        # While there is no failure, a success only confirms.
+        if self.shared_permit is None or self._window.failed or self._suspects:
+            return -math.inf
+        return math.inf if self._slow_call is None else self._slow_call
+
     # -- learning -------------------------------------------------------------
 
     def record(self, permit: Permit, outcome: Outcome | str, now: float, *, seconds: float | None = None) -> None:
@@ -257,13 +266,14 @@ class CircuitBreaker:
         Raises:
             ValueError: If *outcome* is no outcome's name.
         """
-        if permit.generation != self.generation:
-            # It was let through by a state that is gone: it may neither open
-            # nor close what came after.
-            return
-        if permit.probe:
-            self._record_probe(permit, Outcome(outcome), now, seconds)
-            return
+        if permit is not self.shared_permit:
+            # One of an earlier generation was let through by a state that is
+            # gone: it may neither open nor close what came after.
+            if permit.generation != self.generation:
+                return
+            if permit.probe:
+                self._record_probe(permit, Outcome(outcome), now, seconds)
+                return
         weight = self._weights.get(outcome)
         if weight is None:
             # It does not count, or there is no such outcome.
@@ -295,6 +305,21 @@ class CircuitBreaker:
             self._window.clear()
             self._openings = 0
             self._start(BreakerState.CLOSED)
+
+    def record_unmoved(self, permits: Sequence[Permit], seconds: Sequence[float], at: Sequence[float]) -> None:
+        """
+        Learn of successes, oldest first, none of which took longer than `unmoved_up_to` said.
+
+        Args:
+            permits: From `acquire`; those of an earlier generation teach nothing.
+
+            seconds: What each call took.
+
+            at: When each ended.
+        """
+        if permits.count(self.shared_permit) < len(permits):
+            at = [instant for permit, instant in zip(permits, at) if permit is self.shared_permit]
+        self._window.add_all(self._weights[Outcome.SUCCESS], at)
 
     def release(self, permit: Permit, now: float) -> None:
         """
@@ -423,6 +448,17 @@ class NoBreaker:
         Always disabled.
         """
         return BreakerState.DISABLED
+
+    def unmoved_up_to(self) -> float:
+        """
+        Nothing moves it.
+        """
+        return math.inf
+
+    def record_unmoved(self, permits: Sequence[Permit], seconds: Sequence[float], at: Sequence[float]) -> None:
+        """
+        Learn nothing.
+        """
 
     def suspect(self, count: int, now: float) -> None:
         """

@@ -40,7 +40,7 @@ class TokenBucket:
     45.0
     """
 
-    __slots__ = ("_capacity", "_full_at", "_paused_until", "_refill_every", "_span")
+    __slots__ = ("_capacity", "_full_at", "_paused_until", "_refill_every", "_span", "_span_and_slack")
 
     def __init__(self, capacity: float = 5, refill_every: float = 60.0) -> None:
         self._capacity = check.number("capacity", capacity, above=0)
@@ -49,6 +49,7 @@ class TokenBucket:
         self._span = capacity * refill_every
         if not 0 < self._span < math.inf:
             raise ValueError(f"capacity * refill_every must be above 0 and finite, got {capacity!r} * {refill_every!r}")
+        self._span_and_slack = self._span + _SLACK
         self._full_at = -math.inf
         self._paused_until = -math.inf
 
@@ -60,10 +61,8 @@ class TokenBucket:
         Take all *tokens* or none.
         """
         full_at = self._full_at
-        if full_at < now:
-            full_at = now
-        full_at += tokens * self._refill_every
-        if full_at - now > self._span + _SLACK or now < self._paused_until:
+        full_at = (now if full_at < now else full_at) + tokens * self._refill_every
+        if full_at - now > self._span_and_slack or now < self._paused_until:
             return False
         self._full_at = full_at
         return True

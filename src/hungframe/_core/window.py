@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Sequence
 
 # What an outcome weighs, and how much of that speaks against the callee.
 Weight = tuple[int, int]
 
 _NOTHING: Weight = (0, 0)
+
+# Shared by all windows that hold nothing; an empty array weighs 80 bytes.
+_NEVER = array("d")
 
 
 class Window:
@@ -22,10 +26,10 @@ class Window:
     Hold the last *size* outcomes, none older than *max_age* seconds.
     """
 
-    __slots__ = ("_at", "_expires_at", "_max_age", "_next", "_size", "_weights", "failed", "total")
+    __slots__ = ("_at", "_expires_at", "_max_age", "_next", "_weights", "failed", "size", "total")
 
     def __init__(self, size: int, max_age: float) -> None:
-        self._size = size
+        self.size = size
         self._max_age = max_age
         self.clear()
 
@@ -40,7 +44,7 @@ class Window:
         # an array, where one takes 8 bytes and not 32: a service may keep a
         # guard for each of 100,000 keys.
         self._weights: list[Weight] = []
-        self._at = array("d")
+        self._at = _NEVER
         self._next = 0
         # No outcome is too old before this instant.
         self._expires_at = math.inf
@@ -64,6 +68,8 @@ class Window:
                 self.failed += weight[1] - old[1]
             self._at[place] = now
         else:
+            if not weights:
+                self._at = array("d")
             weights.append(weight)
             self._at.append(now)
             self.total += weight[0]
@@ -71,7 +77,23 @@ class Window:
             if now + self._max_age < self._expires_at:
                 self._expires_at = now + self._max_age
         place += 1
-        self._next = place if place < self._size else 0
+        self._next = place if place < self.size else 0
+
+    def add_all(self, weight: Weight, instants: Sequence[float]) -> None:
+        """
+        Add outcomes of the same *weight*, oldest first.
+        """
+        last = instants[-self.size :]
+        if len(last) == self.size and weight[1] == self.failed == 0:
+            # Nothing of what was there is left, and nothing of it was a failure.
+            self._weights = [weight] * self.size
+            self._at = array("d", last)
+            self._next = 0
+            self._expires_at = min(last) + self._max_age
+            self.total = weight[0] * self.size
+        else:
+            for at in last:
+                self.add(weight, at)
 
     def expire(self, now: float) -> None:
         """

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import types
+from asyncio import get_running_loop
 from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
@@ -37,31 +38,31 @@ class Abandoned(Exception):
 
 
 @types.coroutine
-def drive(call: Call, coro: Coroutine[Any, Any, Any], lanes: Lanes) -> Generator[Any, Any, Any]:
+def drive(call: Call, coro: Coroutine[Any, Any, Any], waits_for: Any, lanes: Lanes) -> Generator[Any, Any, Any]:
     """
-    Run *coro* to its end in the caller's task, or leave it.
+    Run *coro*, which has suspended for the first time, to its end in the caller's task, or leave it.
 
     Args:
         call: The call, with its deadline and grace.
 
         coro: The callee.
 
+        waits_for: What it has yielded to the event loop.
+
         lanes: Where the calls of a guard are watched, a lane for each loop.
 
     Raises:
         Abandoned: If the callee was left.
     """
-    step = coro.send
     try:
-        waits_for = step(None)
-    except StopIteration as stop:
-        return stop.value
-    call.coro = coro
-    try:
-        lanes.here().enter(call)
+        lane = lanes.last
+        if lane is None or lane.loop is not get_running_loop():
+            lane = lanes.here()
+        lane.enter(call, coro)
     except BaseException:
         coro.close()
         raise
+    step = coro.send
     try:
         while True:
             call.waits_for = waits_for
@@ -107,7 +108,7 @@ def end(call: Call) -> bool:
     Returns:
         Whether somebody else's cancellation is left.
     """
-    if call.task is None:
+    if call.lane is None:
         return False
     if call.grace_timer is not None:
         call.grace_timer.cancel()
@@ -116,7 +117,8 @@ def end(call: Call) -> bool:
     if COUNTS_CANCELS:
         for _ in range(call.cancels_sent):
             call.task.uncancel()
-    call.coro = call.task = call.waits_for = None
+    # What an orphan still needs of the call is not the callee's frames.
+    call.coro = call.waits_for = call.lane = call.task = None
     return theirs
 
 
@@ -125,7 +127,6 @@ def _cancelled_from_outside(call: Call) -> bool:
     Tell whether somebody else has cancelled the task and is not yet answered.
     """
     if COUNTS_CANCELS:
-        assert call.task is not None
         return call.task.cancelling() - call.cancels_sent > call.cancels_before
     return call.cancels_sent > 0 and getattr(call.task, "_cancel_message", _OURS) != _OURS
 
@@ -141,7 +142,7 @@ def deadline_passed(call: Call) -> None:
     if waits_for is not None and waits_for.done():
         # Both came up in one tick: the loop was held up, not the callee. It
         # may have its answer; if it goes on waiting, its time is up.
-        asyncio.get_running_loop().call_soon(_cancel_callee, call)
+        get_running_loop().call_soon(_cancel_callee, call)
     else:
         _cancel_callee(call)
 
@@ -153,9 +154,9 @@ def _waits_for(call: Call) -> Any:
 
 
 def _cancel_callee(call: Call) -> None:
-    if call.ended or call.task is None:
+    if call.ended or call.lane is None:
         return
-    call.aborting = True
+    call.aborting = call.disturbed = True
     waits_for = _waits_for(call)
     call.where = where.of_awaitable(call.coro if call.coro is not None else call.task.get_coro(), waits_for)
     if call.coro is not None:
@@ -165,7 +166,6 @@ def _cancel_callee(call: Call) -> None:
 
 
 def _cancel_task(call: Call) -> None:
-    assert call.task is not None
     call.cancels_sent += 1
     if COUNTS_CANCELS:
         call.task.cancel()
@@ -177,12 +177,12 @@ def _cancel_task(call: Call) -> None:
 
 def _leave_after_grace(call: Call) -> None:
     if call.grace_timer is None:
-        call.grace_timer = asyncio.get_running_loop().call_later(call.limits.grace, _grace_passed, call)
+        call.grace_timer = get_running_loop().call_later(call.limits.grace, _grace_passed, call)
 
 
 def _grace_passed(call: Call) -> None:
-    task, waits_for = call.task, call.waits_for
-    if call.ended or task is None:
+    waits_for = call.waits_for
+    if call.ended or call.lane is None:
         return
     if not call.where:
         call.where = where.of_awaitable(call.coro, waits_for)
@@ -190,7 +190,7 @@ def _grace_passed(call: Call) -> None:
     _cancel_task(call)
     if waits_for is not None and not waits_for.done():
         # It waits for something that takes no cancellation either.
-        _wake(task, waits_for)
+        _wake(call.task, waits_for)
 
 
 def _wake(task: asyncio.Task[Any], waits_for: Any) -> None:
@@ -202,7 +202,7 @@ def _wake(task: asyncio.Task[Any], waits_for: Any) -> None:
     callback that it has put on the future; so that one is taken off, and
     called with a future that is done.
     """
-    loop = asyncio.get_running_loop()
+    loop = get_running_loop()
     for callback, _ in list(getattr(waits_for, "_callbacks", None) or ()):
         if getattr(callback, "__self__", None) is task:
             waits_for.remove_done_callback(callback)

@@ -23,9 +23,31 @@ class Call:
     What one call needs while it runs: when it began, when it must be over, and how its end is going.
     """
 
-    # One object a call, filled without a constructor; what most calls never
-    # change stands in the class. Making it is a good part of what a guarded
-    # call costs.
+    # One slots object a call, filled in by the engine without a constructor:
+    # with a dict, or with arguments, making it would be a fifth of what a
+    # guarded call costs.
+    __slots__ = (
+        "aborting",
+        "cancels_before",
+        "cancels_sent",
+        "coro",
+        "deadline",
+        "disturbed",
+        "ended",
+        "grace_timer",
+        "id",
+        "lane",
+        "leftover",
+        "limits",
+        "must_leave",
+        "outer",
+        "permit",
+        "started_at",
+        "task",
+        "timeout",
+        "waits_for",
+        "where",
+    )
 
     limits: Limits
     """The settings that it was begun with."""
@@ -35,36 +57,35 @@ class Call:
     deadline: float
     """Instant on the guard's clock; infinite where there is none."""
     permit: Permit
-    outer: Call | None = None
+    outer: Call | None
     """The guarded call within which this one runs."""
-    before: Call | None = None
-    """What the context held when the call began."""
-    id: str = ""
-    """Names it in events; empty where nobody listens."""
+    id: str
+    """Names it in events; there only where somebody listens."""
 
-    ended: bool = False
+    ended: bool
     """The callee has ended: nothing below this call runs any more."""
-    aborting: bool = False
-    """The deadline has passed and the callee was told so."""
-    where: str = ""
+    aborting: bool
+    """The deadline has passed and the callee was told so, or is to be left."""
+    disturbed: bool
+    """Something was thrown in, or is about to be: it must be asked who did it."""
+    where: str
     """Where the callee hung at the deadline."""
-    leftover: Leftover | None = None
+    leftover: Leftover | None
     """What of the callee runs on although its caller has left."""
 
-    # On asyncio, once the callee has suspended (see `asyncio_driver`).
-    lane: LoopLane | None = None
-    task: asyncio.Task[Any] | None = None
-    coro: Coroutine[Any, Any, Any] | None = None
-    waits_for: Any = None
+    lane: LoopLane | None
+    """Where it is watched on asyncio, once the callee has suspended; only then there is what follows."""
+    task: asyncio.Task[Any] | None
+    coro: Coroutine[Any, Any, Any] | None
+    """The callee; None for a block."""
+    waits_for: Any
     """What the callee has yielded to the event loop."""
-    disturbed: bool = False
-    """Something was thrown in: from then on it must be asked who did it."""
-    must_leave: bool = False
+    must_leave: bool
     """The callee has had its grace."""
-    cancels_before: int = 0
+    cancels_before: int
     """Cancellations of the task that were pending when the call began."""
-    cancels_sent: int = 0
-    grace_timer: asyncio.TimerHandle | None = None
+    cancels_sent: int
+    grace_timer: asyncio.TimerHandle | None
 
 
 current_call: ContextVar[Call | None] = ContextVar("hungframe_current_call", default=None)
@@ -74,8 +95,9 @@ def running_call() -> Call | None:
     """
     The innermost guarded call that still runs around the code that asks.
 
-    A task that was started within a call keeps that call in its context when
-    the call is long over; the deadline of what is over binds nobody.
+    The context keeps a call that is over: that of its caller, since taking it
+    out costs as much as putting it in, and that of a task that was started
+    within the call. The deadline of what is over binds nobody.
     """
     call = current_call.get()
     while call is not None and call.ended:

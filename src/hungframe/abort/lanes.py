@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from asyncio import current_task
+from collections.abc import Coroutine, Iterator
+from typing import TYPE_CHECKING, Any
 
 from hungframe.abort import asyncio_driver
 from hungframe.abort.asyncio_driver import COUNTS_CANCELS
@@ -38,20 +39,24 @@ class LoopLane:
         # Whether each call came with a deadline no earlier than the one before.
         self._in_order = True
 
-    def enter(self, call: Call) -> None:
+    def enter(self, call: Call, coro: Coroutine[Any, Any, Any] | None) -> None:
         """
         Watch over *call* from now on, in the task that runs now.
 
         Raises:
             RuntimeError: If no task runs.
         """
-        task = asyncio.current_task(self.loop)
+        task = current_task(self.loop)
         if task is None:
             raise RuntimeError("a guarded call must be awaited inside a task of asyncio or trio")
         call.task = task
-        call.lane = self
+        call.coro = coro
+        call.waits_for = call.grace_timer = None
+        call.must_leave = False
+        call.cancels_sent = 0
         if COUNTS_CANCELS:
             call.cancels_before = task.cancelling()
+        call.lane = self
         deadline = call.deadline
         if deadline < self._last_deadline:
             self._in_order = not self.calls
@@ -95,15 +100,15 @@ class Lanes:
     All calls of one guard that are in flight, on whatever loop or thread.
     """
 
-    __slots__ = ("_clock", "_last", "_loops", "others")
+    __slots__ = ("_clock", "_loops", "last", "others")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._loops: dict[int, LoopLane] = {}
-        self._last: LoopLane | None = None
+        self.last: LoopLane | None = None
         # Calls that no loop's timer watches over: those of threads and of trio,
         # and permits in the user's hand. Each step on it is a single one on a
-        # dict, so no lock is taken.
+        # dict, so no lock is taken. (An empty set weighs three times as much.)
         self.others: dict[Call, None] = {}
 
     def here(self) -> LoopLane:
@@ -111,12 +116,12 @@ class Lanes:
         The lane of the event loop that runs now.
         """
         loop = asyncio.get_running_loop()
-        lane = self._last
+        lane = self.last
         if lane is None or lane.loop is not loop:
             lane = self._loops.get(id(loop))
             if lane is None or lane.loop is not loop:
                 lane = self._add(loop)
-            self._last = lane
+            self.last = lane
         return lane
 
     def _add(self, loop: asyncio.AbstractEventLoop) -> LoopLane:
@@ -142,7 +147,7 @@ class Lanes:
         Drop all calls but those to *keep*: after a fork the other threads' calls do not run in the child.
         """
         self._loops = {}
-        self._last = None
+        self.last = None
         # In place: guarded functions hold on to this very dict.
         for call in [call for call in self.others if call not in keep]:
             del self.others[call]

@@ -30,7 +30,15 @@ def in_place(call: Call, awaitable: Awaitable[Any], lanes: Lanes) -> Awaitable[A
         from hungframe.abort import trio_driver
 
         return trio_driver.drive(call, coro, lanes)
-    return asyncio_driver.drive(call, coro, lanes)
+    return _on_asyncio(call, coro, lanes)
+
+
+async def _on_asyncio(call: Call, coro: Coroutine[Any, Any, Any], lanes: Lanes) -> Any:
+    try:
+        waits_for = coro.send(None)
+    except StopIteration as stop:
+        return stop.value
+    return await asyncio_driver.drive(call, coro, waits_for, lanes)
 
 
 def in_worker(call: Call, fn: Callable[[], Any]) -> Any:
@@ -46,7 +54,7 @@ def in_worker(call: Call, fn: Callable[[], Any]) -> Any:
     job = threads.start(fn)
     try:
         if not job.wait(call.deadline - call.limits.clock.now()):
-            call.aborting = True
+            call.aborting = call.disturbed = True
             call.where = job.where()
             if not job.wait(call.limits.grace):
                 raise Abandoned

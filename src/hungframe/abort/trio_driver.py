@@ -134,7 +134,7 @@ async def _drive(call: Call, coro: Coroutine[Any, Any, Any], grace: float) -> An
         # A callee that was woken in this very tick may have its answer first.
         await trio.lowlevel.cancel_shielded_checkpoint()
     if callee.running:
-        call.aborting = True
+        call.aborting = call.disturbed = True
         call.where = where.of_awaitable(coro)
         callee.scope.cancel()
         # The grace is the callee's even if the caller is cancelled meanwhile;
