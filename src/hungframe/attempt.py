@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hungframe.abort.call import Call, current_call
 from hungframe.abort.runners import in_trio
@@ -16,7 +15,8 @@ from hungframe.abort.runners import in_trio
 if TYPE_CHECKING:
     import trio
 
-    from hungframe.engine import Engine, Limits
+    from hungframe.engine import Engine
+    from hungframe.limits import Limits
 
 
 class Attempt:

@@ -7,11 +7,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from typing import Union
 
 VARIABLE = "GEN_BREAKER_ENABLED"
 
-Enabled = Union[bool, Callable[[], bool], None]
+Enabled = bool | Callable[[], bool] | None
 
 _logger = logging.getLogger("hungframe")
 

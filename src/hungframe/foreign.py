@@ -13,10 +13,10 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from hungframe._core.states import BreakerState, Permit, Refusal
 from hungframe._core.outcome import Outcome
+from hungframe._core.states import BreakerState, Permit, Refusal
 from hungframe.clock import SYSTEM_CLOCK
 from hungframe.ports import Breaker, Budget, Clock, TimeoutPolicy
 
@@ -44,7 +44,12 @@ class Faults:
         self.count += 1
         if what not in self._told:
             self._told += (what,)
-            _logger.exception("guard %r: %s raised; calls go on, further errors of it are only counted", self._guard, what)
+            _logger.error(
+                "guard %r: %s raised; calls go on, further errors of it are only counted",
+                self._guard,
+                what,
+                exc_info=sys.exc_info(),
+            )
 
     def attempt(self, what: str, fallback: T, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """
@@ -133,7 +138,7 @@ class ForeignBreaker:
 
     def record_unmoved(self, permits: Sequence[Permit], seconds: Sequence[float], at: Sequence[float]) -> None:
         """Tell it of each after all."""
-        for permit, instant in zip(permits, at):
+        for permit, instant in zip(permits, at, strict=True):
             self.record(permit, Outcome.SUCCESS, instant)
 
     def __getattr__(self, name: str) -> Any:
@@ -204,9 +209,7 @@ class ForeignTimeout:
     def observe(self, seconds: float, now: float, *, completed: bool) -> None:
         """Tell."""
         with self._lock:
-            self._faults.attempt(
-                "timeout.observe()", None, self._policy.observe, seconds, now, completed=completed
-            )
+            self._faults.attempt("timeout.observe()", None, self._policy.observe, seconds, now, completed=completed)
 
     def unmoved_up_to(self, now: float) -> float:
         """A port is told of every call at once."""
@@ -214,7 +217,7 @@ class ForeignTimeout:
 
     def observe_unmoved(self, seconds: Sequence[float], at: Sequence[float]) -> None:
         """Tell it of each after all."""
-        for one_seconds, one_at in zip(seconds, at):
+        for one_seconds, one_at in zip(seconds, at, strict=True):
             self.observe(one_seconds, one_at, completed=True)
 
     def __getattr__(self, name: str) -> Any:
@@ -225,4 +228,5 @@ def clock_of(clock: Clock | None, faults: Faults) -> Clock:
     """
     The system's clock, or a user's in its adapter.
     """
-    return SYSTEM_CLOCK if clock is None else ForeignClock(clock, faults)
+    # Its methods are attributes, which a type checker does not take for methods.
+    return cast("Clock", SYSTEM_CLOCK) if clock is None else ForeignClock(clock, faults)

@@ -16,8 +16,8 @@ from typing_extensions import ParamSpec
 
 from hungframe import flag
 from hungframe._core import check
-from hungframe._core.states import BreakerState
 from hungframe._core.outcome import Outcome
+from hungframe._core.states import BreakerState
 from hungframe.abort import asyncio_driver, runners
 from hungframe.abort.call import current_call
 from hungframe.abort.watchdog import LoopWatch
@@ -189,6 +189,7 @@ class Guard:
         async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             call = begin(limits)
             enter(call)
+            result: T
             try:
                 if in_thread:
                     result = await in_place(
@@ -213,7 +214,7 @@ class Guard:
             else:
                 error = returned(call, result)
                 if error is None:
-                    return cast("T", result)
+                    return result
             # Raised after the block, so that it carries no context with the
             # callee's frames; and not kept, which would make a cycle.
             try:
@@ -247,7 +248,7 @@ class Guard:
             else:
                 error = returned(call, result)
                 if error is None:
-                    return cast("T", result)
+                    return result
             finally:
                 others.pop(call, None)
             try:
@@ -396,6 +397,6 @@ class Guard:
         engine = self._engine
 
         def tell(seconds: float, stack: str) -> None:
-            engine.tell(LoopBlocked(engine.clock.wall(), engine.name, milliseconds(seconds), stack))
+            engine.teller.tell(LoopBlocked(engine.clock.wall(), engine.name, milliseconds(seconds), stack))
 
         return LoopWatch(blocked_after, tell)

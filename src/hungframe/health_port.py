@@ -8,8 +8,8 @@ import math
 from typing import TYPE_CHECKING
 
 from hungframe._core import check
-from hungframe._core.states import BreakerState, Refusal
 from hungframe._core.outcome import Outcome
+from hungframe._core.states import BreakerState, Refusal
 
 if TYPE_CHECKING:
     from hungframe.engine import Engine

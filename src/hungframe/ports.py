@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Protocol, runtime_checkable
 
-from hungframe._core.states import BreakerState, Permit, Refusal
 from hungframe._core.outcome import Outcome
+from hungframe._core.states import BreakerState, Permit, Refusal
 from hungframe.events import Event
 
 __all__ = [

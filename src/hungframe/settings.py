@@ -6,17 +6,18 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Literal, Union
+from typing import Any, Final, Literal
 
 from hungframe._core import check
 from hungframe._core.breaker import CircuitBreaker
-from hungframe._core.latency import AdaptiveTimeout, CappedTimeout, FixedTimeout
+from hungframe._core.latency import AdaptiveTimeout
+from hungframe._core.timeouts import CappedTimeout, FixedTimeout
 from hungframe.engine import Engine
 from hungframe.flag import Enabled
 from hungframe.limits import Limits
 from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, TimeoutPolicy
 
-Isolate = Union[Literal["auto", "thread"], None]
+Isolate = Literal["auto", "thread"] | None
 
 
 class Default(enum.Enum):

@@ -11,48 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
 from hungframe._core import check
 from hungframe._core.outcome import Outcome
 from hungframe._core.states import BreakerState, Permit, Refusal
-from hungframe._core.window import Weight, Window
-
-
-DEFAULT_WEIGHTS: Mapping[str, float] = {
-    "success": 1.0,
-    "timeout": 2.0,
-    "quota": 0.5,
-    "5xx": 1.0,
-    "connection": 1.0,
-    "unknown": 1.0,
-}
-
-@lru_cache(maxsize=64)
-def _scaled(min_weight: float, weights: tuple[tuple[str, float], ...]) -> tuple[int, int, dict[str, Weight]]:
-    """
-    Scale weights to whole numbers by their common denominator.
-
-    Cached, so that breakers with the same weights share one table.
-
-    Returns:
-        The factor, the least weight, and for each outcome that counts what it weighs.
-    """
-    named = dict(DEFAULT_WEIGHTS)
-    for name, weight in weights:
-        outcome = Outcome(name)
-        if outcome.value not in named:
-            raise ValueError(f"weights must name outcomes that count, and {outcome.value!r} never does")
-        named[outcome.value] = check.number(f"weights[{outcome.value!r}]", weight, at_least=0)
-    exact = {name: check.as_written(weight) for name, weight in named.items()}
-    least = check.as_written(min_weight)
-    scale = math.lcm(*(weight.denominator for weight in exact.values()), least.denominator)
-    return (
-        scale,
-        int(least * scale),
-        {name: (int(weight * scale), 0 if name == "success" else int(weight * scale)) for name, weight in exact.items()},
-    )
-
+from hungframe._core.weights import scaled
+from hungframe._core.window import Window
 
 _PROVES_LIFE = frozenset({Outcome.SUCCESS, Outcome.CLIENT_ERROR})
 _PROVES_NOTHING = frozenset({Outcome.CANCELLED, Outcome.REJECTED})
@@ -155,10 +119,17 @@ class CircuitBreaker:
         self._slow_call = None if slow_call is None else check.number("slow_call", slow_call, above=0)
         self._rate = check.as_written(check.number("failure_rate", failure_rate, above=0, at_most=1))
         check.number("min_weight", min_weight, above=0)
-        self._scale, self._min_weight, self._weights = _scaled(min_weight, tuple((weights or {}).items()))
+        self._scale, self._min_weight, self._weights = scaled(min_weight, tuple((weights or {}).items()))
         self._window = Window(window, max_age)
         # Bumped before the first permit, so that no permit is of generation 0.
         self.generation = 0
+        # The one permit of the closed state is what makes asking it a read:
+        # no lock, nothing to count, nothing to give back.
+        self.shared_permit: Permit | None = None
+        self._probe: Permit | None = None
+        self._probe_started_at = self._probe_started_before = self._probe_lease_until = -math.inf
+        self._suspects = self._streak = self._openings = 0
+        self._open_until = -math.inf
         self._override: BreakerState | None = None
         self._start(BreakerState.CLOSED)
 
@@ -183,17 +154,20 @@ class CircuitBreaker:
             return Refusal("forced_open", None)
         if self._state is BreakerState.OPEN:
             if now < self._open_until:
-                return Refusal("circuit_open", self._open_until - now)
+                return Refusal("circuit_open", _wait(self._open_until, now))
             self._start(BreakerState.HALF_OPEN)
         return self._ask_for_probe(now, timeout)
 
+    def _next_probe_at(self) -> float:
+        at = self._probe_started_at + self._probe_every
+        # A permit whose holder died must not keep the breaker half-open for
+        # ever, so its place falls free in time.
+        return at if self._probe is None else max(at, self._probe_lease_until)
+
     def _ask_for_probe(self, now: float, timeout: float) -> Permit | Refusal:
-        wait = self._probe_started_at + self._probe_every - now
-        if self._probe is not None:
-            # A permit whose holder died would keep the breaker half-open for ever.
-            wait = max(wait, self._probe_lease_until - now)
-        if wait > 0:
-            return Refusal("half_open", wait)
+        next_at = self._next_probe_at()
+        if now < next_at:
+            return Refusal("half_open", _wait(next_at, now))
         self._probe = Permit(self.generation, probe=True)
         self._probe_lease_until = now + timeout
         self._probe_started_before = self._probe_started_at
@@ -219,10 +193,7 @@ class CircuitBreaker:
             return 0.0
         if state is BreakerState.FORCED_OPEN:
             return None
-        if state is BreakerState.OPEN:
-            return self._open_until - now
-        wait = self._probe_started_at + self._probe_every - now
-        return max(0.0, wait, self._probe_lease_until - now if self._probe is not None else 0.0)
+        return _wait(self._open_until if state is BreakerState.OPEN else self._next_probe_at(), now)
 
     def failure_rate(self, now: float) -> float:
         """
@@ -283,7 +254,7 @@ class CircuitBreaker:
             weight = (self._scale, self._scale)
         window = self._window
         window.add(weight, now)
-        if window.failed:
+        if window.failed or self._suspects:
             self._open_if_due(now)
 
     def _record_probe(self, permit: Permit, outcome: Outcome, now: float, seconds: float | None) -> None:
@@ -318,7 +289,7 @@ class CircuitBreaker:
             at: When each ended.
         """
         if permits.count(self.shared_permit) < len(permits):
-            at = [instant for permit, instant in zip(permits, at) if permit is self.shared_permit]
+            at = [instant for permit, instant in zip(permits, at, strict=True) if permit is self.shared_permit]
         self._window.add_all(self._weights[Outcome.SUCCESS], at)
 
     def release(self, permit: Permit, now: float) -> None:
@@ -327,7 +298,8 @@ class CircuitBreaker:
         """
         if permit.probe and permit is self._probe:
             self._probe = None
-            self._probe_started_at = self._probe_started_before
+            if now < self._probe_lease_until:
+                self._probe_started_at = self._probe_started_before
 
     def suspect(self, count: int, now: float) -> None:
         """
@@ -378,12 +350,10 @@ class CircuitBreaker:
         """
         self._state = state
         self.generation += 1
-        # The one permit of the closed state is what makes asking it a read:
-        # no lock, nothing to count, nothing to give back.
-        self.shared_permit: Permit | None = Permit(self.generation) if state is BreakerState.CLOSED else None
+        self.shared_permit = Permit(self.generation) if state is BreakerState.CLOSED else None
         self._suspects = 0
         self._streak = 0
-        self._probe: Permit | None = None
+        self._probe = None
         if state is BreakerState.CLOSED:
             self._openings = 0
             self._open_until = -math.inf
@@ -415,52 +385,11 @@ class CircuitBreaker:
         return self._window.total + provisional, self._window.failed + provisional
 
 
-class NoBreaker:
+def _wait(until: float, now: float) -> float:
     """
-    Let every call through, and learn nothing.
+    Seconds from *now* to *until*, such that who adds them to *now* is there, whatever the floats.
     """
-
-    __slots__ = ("generation", "shared_permit")
-
-    def __init__(self) -> None:
-        self.generation = 1
-        self.shared_permit: Permit | None = Permit(1)
-
-    def acquire(self, now: float, *, timeout: float = 90.0) -> Permit:
-        """
-        Let it through.
-        """
-        assert self.shared_permit is not None
-        return self.shared_permit
-
-    def record(self, permit: Permit, outcome: Outcome | str, now: float, *, seconds: float | None = None) -> None:
-        """
-        Learn nothing.
-        """
-
-    def release(self, permit: Permit, now: float) -> None:
-        """
-        Nothing was given.
-        """
-
-    def state(self, now: float) -> BreakerState:
-        """
-        Always disabled.
-        """
-        return BreakerState.DISABLED
-
-    def unmoved_up_to(self) -> float:
-        """
-        Nothing moves it.
-        """
-        return math.inf
-
-    def record_unmoved(self, permits: Sequence[Permit], seconds: Sequence[float], at: Sequence[float]) -> None:
-        """
-        Learn nothing.
-        """
-
-    def suspect(self, count: int, now: float) -> None:
-        """
-        Suspect nobody.
-        """
+    wait = max(0.0, until - now)
+    while now + wait < until:
+        wait = math.nextafter(wait, math.inf)
+    return wait

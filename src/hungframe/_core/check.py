@@ -30,6 +30,10 @@ def number(
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be {_range(above, at_least, at_most, finite)}, got {value!r}") from None
     fits = (
         not math.isnan(value)
         and (not finite or not math.isinf(value))

@@ -7,13 +7,8 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from hungframe._core import check
-
-if TYPE_CHECKING:
-    from hungframe.ports import TimeoutPolicy
-
 
 # Shared by all that hold nothing; an empty array weighs 80 bytes.
 _NONE = array("d")
@@ -44,96 +39,6 @@ def percentile(latencies: list[float], q: float) -> float:
     if not latencies:
         raise ValueError("latencies must hold at least one value, got []")
     return sorted(latencies)[math.ceil(check.as_written(q) * len(latencies)) - 1]
-
-
-class FixedTimeout:
-    """
-    Give every call the same number of *seconds*.
-    """
-
-    __slots__ = ("seconds",)
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = check.number("timeout", seconds, above=0)
-
-    def __repr__(self) -> str:
-        return f"FixedTimeout({self.seconds!r})"
-
-    def current(self, now: float) -> float:
-        """
-        Seconds for the next call.
-        """
-        return self.seconds
-
-    def observe(self, seconds: float, now: float, *, completed: bool) -> None:
-        """
-        Learn nothing.
-        """
-
-    def unmoved_up_to(self, now: float) -> float:
-        """
-        No latency changes the answer.
-        """
-        return math.inf
-
-    def observe_unmoved(self, seconds: Sequence[float], at: Sequence[float]) -> None:
-        """
-        Learn nothing.
-        """
-
-
-class CappedTimeout:
-    """
-    Give what another policy gives, but never more than *most* seconds.
-    """
-
-    __slots__ = ("_most", "_policy")
-
-    def __init__(self, policy: TimeoutPolicy, most: float) -> None:
-        self._policy = policy
-        self._most = most
-
-    def current(self, now: float) -> float:
-        """
-        Seconds for the next call.
-        """
-        return min(self._policy.current(now), self._most)
-
-    def observe(self, seconds: float, now: float, *, completed: bool) -> None:
-        """
-        Let the policy learn.
-        """
-        self._policy.observe(seconds, now, completed=completed)
-
-
-class NoTimeout:
-    """
-    Give every call as long as it takes.
-    """
-
-    __slots__ = ()
-
-    def current(self, now: float) -> float:
-        """
-        No limit.
-        """
-        return math.inf
-
-    def observe(self, seconds: float, now: float, *, completed: bool) -> None:
-        """
-        Learn nothing.
-        """
-
-    def unmoved_up_to(self, now: float) -> float:
-        """
-        No latency changes the answer.
-        """
-        return math.inf
-
-    def observe_unmoved(self, seconds: Sequence[float], at: Sequence[float]) -> None:
-        """
-        Learn nothing.
-        """
 
 
 class AdaptiveTimeout:
@@ -249,7 +154,9 @@ class AdaptiveTimeout:
         """
         latencies = sorted(self._seconds)
         if self._at and min(self._at) + self.max_age < now:
-            latencies = sorted(seconds for seconds, at in zip(self._seconds, self._at) if at + self.max_age >= now)
+            latencies = sorted(
+                seconds for seconds, at in zip(self._seconds, self._at, strict=True) if at + self.max_age >= now
+            )
         if len(latencies) < self.min_samples:
             return None
         return latencies[self._rank(len(latencies)) - 1]
@@ -306,7 +213,7 @@ class AdaptiveTimeout:
         """
         seconds, at = seconds[-self.window :], at[-self.window :]
         if len(self._seconds) < self.window:
-            for one_seconds, one_at in zip(seconds, at):
+            for one_seconds, one_at in zip(seconds, at, strict=True):
                 self.observe(one_seconds, one_at)
             return
         place = self._next

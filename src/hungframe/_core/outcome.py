@@ -34,7 +34,7 @@ class Outcome(str, Enum):
     REJECTED = "rejected"
 
     def __str__(self) -> str:
-        return self.value
+        return str(self.value)
 
     @classmethod
     def _missing_(cls, value: object) -> Outcome | None:
@@ -180,7 +180,8 @@ def _status(ended: object) -> int | None:
             status = getattr(getattr(ended, "response", None), "status_code", None)
     except Exception:
         return None
-    return status if type(status) is int and 100 <= status <= 599 else None
+    # http.HTTPStatus is an int, too.
+    return status if isinstance(status, int) and 100 <= status <= 599 else None
 
 
 def _by_name(error: BaseException) -> Outcome | None:

@@ -114,9 +114,9 @@ def end(call: Call) -> bool:
         call.grace_timer.cancel()
         call.grace_timer = None
     theirs = _cancelled_from_outside(call)
-    if COUNTS_CANCELS:
+    if sys.version_info >= (3, 11):
         for _ in range(call.cancels_sent):
-            call.task.uncancel()
+            _task(call).uncancel()
     # What an orphan still needs of the call is not the callee's frames.
     call.coro = call.waits_for = call.lane = call.task = None
     return theirs
@@ -126,9 +126,17 @@ def _cancelled_from_outside(call: Call) -> bool:
     """
     Tell whether somebody else has cancelled the task and is not yet answered.
     """
-    if COUNTS_CANCELS:
-        return call.task.cancelling() - call.cancels_sent > call.cancels_before
-    return call.cancels_sent > 0 and getattr(call.task, "_cancel_message", _OURS) != _OURS
+    if sys.version_info >= (3, 11):
+        return _task(call).cancelling() - call.cancels_sent > call.cancels_before
+    return call.cancels_sent > 0 and bool(getattr(call.task, "_cancel_message", _OURS) != _OURS)
+
+
+def _task(call: Call) -> asyncio.Task[Any]:
+    """
+    The task of a call that is watched.
+    """
+    assert call.task is not None
+    return call.task
 
 
 # -- outside of the task: timers ----------------------------------------------
@@ -158,7 +166,7 @@ def _cancel_callee(call: Call) -> None:
         return
     call.aborting = call.disturbed = True
     waits_for = _waits_for(call)
-    call.where = where.of_awaitable(call.coro if call.coro is not None else call.task.get_coro(), waits_for)
+    call.where = where.of_awaitable(call.coro if call.coro is not None else _task(call).get_coro(), waits_for)
     if call.coro is not None:
         call.leftover = leftovers.thread_behind(call.coro, waits_for)
         _leave_after_grace(call)
@@ -167,12 +175,13 @@ def _cancel_callee(call: Call) -> None:
 
 def _cancel_task(call: Call) -> None:
     call.cancels_sent += 1
+    task: Any = _task(call)
     if COUNTS_CANCELS:
-        call.task.cancel()
+        task.cancel()
     else:
         # The only trace that 3.10 leaves of who was the last to cancel.
-        call.task._cancel_message = _OURS  # type: ignore[attr-defined]
-        call.task.cancel(_OURS)
+        task._cancel_message = _OURS
+        task.cancel(_OURS)
 
 
 def _leave_after_grace(call: Call) -> None:
@@ -190,7 +199,7 @@ def _grace_passed(call: Call) -> None:
     _cancel_task(call)
     if waits_for is not None and not waits_for.done():
         # It waits for something that takes no cancellation either.
-        _wake(call.task, waits_for)
+        _wake(_task(call), waits_for)
 
 
 def _wake(task: asyncio.Task[Any], waits_for: Any) -> None:
@@ -203,7 +212,8 @@ def _wake(task: asyncio.Task[Any], waits_for: Any) -> None:
     called with a future that is done.
     """
     loop = get_running_loop()
-    for callback, _ in list(getattr(waits_for, "_callbacks", None) or ()):
+    callbacks: list[Any] = list(getattr(waits_for, "_callbacks", None) or ())
+    for callback, _ in callbacks:
         if getattr(callback, "__self__", None) is task:
             waits_for.remove_done_callback(callback)
             done: asyncio.Future[None] = loop.create_future()

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from asyncio import current_task
 from collections.abc import Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
 from hungframe.abort import asyncio_driver
-from hungframe.abort.asyncio_driver import COUNTS_CANCELS
 
 if TYPE_CHECKING:
     from hungframe.abort.call import Call
@@ -54,7 +54,7 @@ class LoopLane:
         call.waits_for = call.grace_timer = None
         call.must_leave = False
         call.cancels_sent = 0
-        if COUNTS_CANCELS:
+        if sys.version_info >= (3, 11):
             call.cancels_before = task.cancelling()
         call.lane = self
         deadline = call.deadline

@@ -89,7 +89,8 @@ def thread_behind(coro: Coroutine[Any, Any, Any], waits_for: Any) -> Thread | No
 def _executor_behind(waits_for: Any) -> Thread | None:
     # What `run_in_executor` returns holds its thread's future in the closure
     # of the callback that would cancel it.
-    for callback, _ in list(getattr(waits_for, "_callbacks", None) or ()):
+    callbacks: list[Any] = list(getattr(waits_for, "_callbacks", None) or ())
+    for callback, _ in callbacks:
         if isinstance(callback, FunctionType):
             for cell in callback.__closure__ or ():
                 try:

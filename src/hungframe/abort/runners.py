@@ -126,9 +126,7 @@ def _coroutine_of(awaitable: Any) -> Coroutine[Any, Any, Any]:
     if inspect.iscoroutine(awaitable):
         return awaitable
     if not inspect.isawaitable(awaitable):
-        raise TypeError(
-            f"the callee must return an awaitable, got {awaitable!r}; a sync callee is called with `call`"
-        )
+        raise TypeError(f"the callee must return an awaitable, got {awaitable!r}; a sync callee is called with `call`")
     return _awaiting(awaitable)
 
 

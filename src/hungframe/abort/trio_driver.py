@@ -41,7 +41,9 @@ class _Callee(Leftover):
         self._coro: Coroutine[Any, Any, Any] | None = coro
         self._waiter: trio.lowlevel.Task | None = None
         caller = trio.lowlevel.current_task()
-        self.task: trio.lowlevel.Task | None = trio.lowlevel.spawn_system_task(self._run, name=coro.__qualname__)
+        self.task: trio.lowlevel.Task | None = trio.lowlevel.spawn_system_task(
+            self._run, name=getattr(coro, "__qualname__", "callee")
+        )
         # The caller is parked while this runs and the other way round, so that
         # the two never are in the one context at once.
         self.task.context = caller.context

@@ -42,7 +42,9 @@ def of_thread(ident: int | None, stop_at: CodeType | None = None) -> str:
     """
     Read the stack of a thread, innermost first, down to the frame of *stop_at*.
     """
-    frame = sys._current_frames().get(ident) if ident is not None else None
+    # The one way to another thread's stack; documented, in spite of its name.
+    stacks = sys._current_frames()  # pyright: ignore[reportPrivateUsage]
+    frame = stacks.get(ident) if ident is not None else None
     frames: list[tuple[CodeType, int]] = []
     while frame is not None and frame.f_code is not stop_at and len(frames) < _MOST_FRAMES:
         frames.append((frame.f_code, frame.f_lineno))
@@ -71,9 +73,8 @@ def _first(thing: Any, *names: str) -> Any:
 
 
 def _tell(frames: Any) -> str:
-    return " < ".join(
-        f"{_short(code.co_filename)}:{line} in {code.co_name}" for (code, line), _ in zip(frames, range(_MOST_FRAMES))
-    )
+    innermost = list(frames)[:_MOST_FRAMES]
+    return " < ".join(f"{_short(code.co_filename)}:{line} in {code.co_name}" for code, line in innermost)
 
 
 def _short(path: str) -> str:

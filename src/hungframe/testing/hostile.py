@@ -19,6 +19,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 __all__ = [
@@ -97,7 +98,7 @@ async def blocks_async(seconds: float = 3.0) -> str:
     """
     Block the event loop. Nothing within the loop can end this.
     """
-    time.sleep(seconds)  # noqa: ASYNC251  # what it is there for
+    time.sleep(seconds)
     return "done"
 
 

@@ -55,7 +55,7 @@ def run_virtual(
     raise ValueError(f"backend must be 'asyncio' or 'trio', got {backend!r}")
 
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]  # an alias that the platform chooses
+class _JumpingSelector(selectors.DefaultSelector):
     """
     A selector that lets the time pass instead of waiting for it.
     """

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from hungframe.clock import SYSTEM_CLOCK
@@ -24,7 +24,7 @@ def passed() -> float:
 
 
 @contextmanager
-def turned_by(seconds_so_far: Callable[[], float]) -> Iterator[None]:
+def turned_by(seconds_so_far: Callable[[], float]) -> Generator[None, None, None]:
     """
     Let every guard without a clock of its own read virtual time, for as long as the block lasts.
 

@@ -1,0 +1,104 @@
+"""
+Timeouts that learn nothing: a number, none, and a cap on another policy's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hungframe._core import check
+
+if TYPE_CHECKING:
+    from hungframe.ports import TimeoutPolicy
+
+
+class FixedTimeout:
+    """
+    Give every call the same number of *seconds*.
+    """
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = check.number("timeout", seconds, above=0)
+
+    def __repr__(self) -> str:
+        return f"FixedTimeout({self.seconds!r})"
+
+    def current(self, now: float) -> float:
+        """
+        Seconds for the next call.
+        """
+        return self.seconds
+
+    def observe(self, seconds: float, now: float, *, completed: bool) -> None:
+        """
+        Learn nothing.
+        """
+
+    def unmoved_up_to(self, now: float) -> float:
+        """
+        No latency changes the answer.
+        """
+        return math.inf
+
+    def observe_unmoved(self, seconds: Sequence[float], at: Sequence[float]) -> None:
+        """
+        Learn nothing.
+        """
+
+
+class CappedTimeout:
+    """
+    Give what another policy gives, but never more than *most* seconds.
+    """
+
+    __slots__ = ("_most", "_policy")
+
+    def __init__(self, policy: TimeoutPolicy, most: float) -> None:
+        self._policy = policy
+        self._most = most
+
+    def current(self, now: float) -> float:
+        """
+        Seconds for the next call.
+        """
+        return min(self._policy.current(now), self._most)
+
+    def observe(self, seconds: float, now: float, *, completed: bool) -> None:
+        """
+        Let the policy learn.
+        """
+        self._policy.observe(seconds, now, completed=completed)
+
+
+class NoTimeout:
+    """
+    Give every call as long as it takes.
+    """
+
+    __slots__ = ()
+
+    def current(self, now: float) -> float:
+        """
+        No limit.
+        """
+        return math.inf
+
+    def observe(self, seconds: float, now: float, *, completed: bool) -> None:
+        """
+        Learn nothing.
+        """
+
+    def unmoved_up_to(self, now: float) -> float:
+        """
+        No latency changes the answer.
+        """
+        return math.inf
+
+    def observe_unmoved(self, seconds: Sequence[float], at: Sequence[float]) -> None:
+        """
+        Learn nothing.
+        """

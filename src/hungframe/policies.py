@@ -1,0 +1,301 @@
+"""
+What the calls of one guard share: its policies under one lock, the calls in flight, the counts.
+
+Policies are plain state machines; here they are made thread-safe. A success
+that can change no decision is learned later, with others: the lock and the
+rings cost more than the rest of a call.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+
+from hungframe import flag
+from hungframe._core.breaker import CircuitBreaker
+from hungframe._core.bucket import TokenBucket
+from hungframe._core.budgets import AllOf, Unlimited
+from hungframe._core.latency import AdaptiveTimeout
+from hungframe._core.no_breaker import NoBreaker
+from hungframe._core.open_time import OpenTime
+from hungframe._core.outcome import Outcome
+from hungframe._core.states import BreakerState, Permit
+from hungframe._core.timeouts import FixedTimeout, NoTimeout
+from hungframe.abort.call import Call, current_call
+from hungframe.abort.lanes import Lanes
+from hungframe.abort.orphans import Orphans
+from hungframe.foreign import Faults, ForeignBreaker, ForeignBudget, ForeignTimeout, clock_of
+from hungframe.ports import Breaker, Budget, Clock, EventSink, TimeoutPolicy
+from hungframe.telling import Teller
+
+_OPEN = (BreakerState.OPEN, BreakerState.FORCED_OPEN)
+
+# Successes wait to be learned for at most so many seconds, while calls come.
+_LOOK_EVERY = 5.0
+
+# A call in flight is suspected after twice the P95, and not before this.
+_LEAST_SUSPECT_AGE = 5.0
+
+
+class Policies:
+    """
+    The shared state of one guard and its views.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_open_time",
+        "breaker",
+        "breaker_seen",
+        "budget",
+        "clock",
+        "counts",
+        "enabled",
+        "faults",
+        "lanes",
+        "limited",
+        "lock",
+        "look_at",
+        "max_orphans",
+        "name",
+        "orphans",
+        "pending",
+        "sinks",
+        "suspects",
+        "teller",
+        "timeout",
+        "unmoved_up_to",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        breaker: Breaker | None,
+        budget: Budget | Sequence[Budget] | None,
+        timeout: TimeoutPolicy | float | None,
+        max_orphans: int,
+        sinks: Sequence[EventSink],
+        enabled: flag.Enabled,
+        clock: Clock | None,
+    ) -> None:
+        self.name = name
+        self.faults = Faults(name)
+        self.clock = clock_of(clock, self.faults)
+        self.breaker = self._breaker_of(breaker)
+        self.budget = self._budget_of(budget)
+        self.timeout = self.timeout_of(timeout)
+        self.lock = threading.Lock()
+        self.lanes = Lanes(self.clock)
+        self.orphans = Orphans()
+        self.teller = Teller(name, self.clock, sinks, self.faults)
+        self.sinks = self.teller.sinks
+        self.counts = [0] * len(Outcome)
+        self.suspects: dict[Call, None] = {}
+        self.limited = budget is not None
+        self.max_orphans = max_orphans
+        self.enabled = enabled
+        self._open_time: OpenTime | None = None
+        # A success that can change no decision is learned later, with others:
+        # the lock and the rings cost more than the rest of a call. These wait;
+        # appending is a single step, so that takes no lock.
+        self.pending: list[tuple[Permit, float, float]] = []
+        # Successes up to so many seconds can change no decision.
+        self.unmoved_up_to = -math.inf
+        # The next instant to look after these, and after calls in flight that
+        # may have become suspects.
+        self.look_at = -math.inf
+        self.breaker_seen = self.breaker.generation
+
+    def _breaker_of(self, breaker: Breaker | None) -> CircuitBreaker | NoBreaker | ForeignBreaker:
+        if breaker is None:
+            return NoBreaker()
+        # A subclass may have overridden what we rely on.
+        if isinstance(breaker, CircuitBreaker) and type(breaker) is CircuitBreaker:
+            return breaker
+        return ForeignBreaker(breaker, self.faults)
+
+    def _budget_of(self, budget: Budget | Sequence[Budget] | None) -> Budget:
+        if budget is None:
+            return Unlimited()
+        if isinstance(budget, Sequence):
+            return AllOf([self._budget_of(each) for each in budget])
+        return budget if type(budget) is TokenBucket else ForeignBudget(budget, self.faults)
+
+    def timeout_of(
+        self, timeout: TimeoutPolicy | float | None
+    ) -> AdaptiveTimeout | FixedTimeout | NoTimeout | ForeignTimeout:
+        """
+        The policy that a user's `timeout` stands for.
+        """
+        if timeout is None:
+            return NoTimeout()
+        if isinstance(timeout, (int, float)):
+            return FixedTimeout(timeout)
+        if isinstance(timeout, AdaptiveTimeout) and type(timeout) is AdaptiveTimeout:
+            return timeout
+        return ForeignTimeout(timeout, self.faults)
+
+    # -- learning ---------------------------------------------------------------
+
+    def look(self, now: float) -> None:
+        """
+        Learn what waits to be learned, and tell the breaker of the calls in flight that have taken suspiciously long.
+        """
+        # Here and not in the constructor: a guard that was never called has
+        # nothing to put right after a fork, and the entry weighs 185 bytes.
+        _in_use.add(self)
+        with self.lock:
+            self.catch_up(now)
+            self.look_at = now + _LOOK_EVERY
+            self._look_for_suspects(now)
+            self.unmoved_up_to = self.unmoved(now)
+        self.notice(now)
+
+    def _look_for_suspects(self, now: float) -> None:
+        old = [
+            call
+            for call in self.lanes.in_flight()
+            if call.started_at + _LEAST_SUSPECT_AGE <= now and call.permit is self.breaker.shared_permit
+        ]
+        p95 = self.p95(now) if old else None
+        if p95 is None:
+            return
+        age = max(2 * p95, _LEAST_SUSPECT_AGE)
+        for call in old:
+            if call.ended:
+                continue
+            if call.started_at + age <= now:
+                self.suspects[call] = None
+            else:
+                self.look_at = min(self.look_at, call.started_at + age)
+        self.breaker.suspect(len(self.suspects), now)
+
+    def catch_up(self, now: float) -> None:
+        """
+        Learn the successes that wait; under the lock of the caller.
+        """
+        waiting = len(self.pending)
+        if waiting:
+            permits, seconds, at = zip(*self.pending[:waiting], strict=True)
+            del self.pending[:waiting]
+            self.counts[Outcome.SUCCESS.ordinal] += waiting
+            self.timeout.observe_unmoved(seconds, at)
+            self.breaker.record_unmoved(permits, seconds, at)
+
+    def unmoved(self, now: float) -> float:
+        return min(self.breaker.unmoved_up_to(), self.timeout.unmoved_up_to(now))
+
+    # -- seeing and steering ---------------------------------------------------
+
+    def budget_before(self, now: float) -> int | None:
+        """
+        The same, for an event.
+        """
+        with self.lock:
+            return self.budget_left(now)
+
+    def notice(self, now: float) -> None:
+        """
+        Tell that the breaker has changed its state, once a change.
+        """
+        if self.breaker.generation == self.breaker_seen:
+            return
+        wall = self.clock.wall()
+        with self.lock:
+            if self.breaker.generation == self.breaker_seen:
+                return
+            self.breaker_seen = self.breaker.generation
+            # Suspects were those of a state that is gone.
+            self.suspects.clear()
+            state = self.breaker.state(now)
+            self._turn(state, now, wall)
+            rate = self.failure_rate(now)
+        if self.sinks:
+            self.teller.state(state, rate)
+
+    def _turn(self, state: BreakerState, now: float, wall: float) -> None:
+        if self._open_time is None:
+            self._open_time = OpenTime()
+        self._open_time.turn(state in _OPEN, now, wall)
+
+    def steer(self, act: Callable[[float], None]) -> None:
+        """
+        Let an operator set the breaker's state, and tell it.
+        """
+        now, wall = self.clock.now(), self.clock.wall()
+        with self.lock:
+            self.catch_up(now)
+            before = self.breaker.state(now)
+            act(now)
+            self.unmoved_up_to = self.unmoved(now)
+            state = self.breaker.state(now)
+            self.breaker_seen = self.breaker.generation
+            self.suspects.clear()
+            self._turn(state, now, wall)
+            rate = self.failure_rate(now)
+        if state is not before and self.sinks:
+            self.teller.state(state, rate)
+
+    def failure_rate(self, now: float) -> float | None:
+        """
+        The breaker's failure rate; None if it tells none.
+        """
+        rate = getattr(self.breaker, "failure_rate", None)
+        return None if rate is None else rate(now)
+
+    def p95(self, now: float) -> float | None:
+        """
+        The learned quantile; None if there is none.
+        """
+        p95 = getattr(self.timeout, "p95", None)
+        return None if p95 is None else p95(now)
+
+    def budget_left(self, now: float) -> int | None:
+        """
+        Whole calls that the budget allows; None without a budget.
+        """
+        return self.budget.available(now) if self.limited else None
+
+    def open_today(self, now: float) -> float:
+        """
+        Seconds that the breaker was open today.
+        """
+        return 0.0 if self._open_time is None else self._open_time.today(now, self.clock.wall())
+
+    def refusing(self) -> bool:
+        """
+        Whether the flag lets the breaker refuse.
+        """
+        return flag.read(self.enabled)
+
+    # -- forking --------------------------------------------------------------
+
+    def after_fork(self) -> None:
+        """
+        Go on in a forked child, where only the thread that forked runs.
+        """
+        # Another thread may have held it, and will never release it here.
+        self.lock = threading.Lock()
+        mine: set[Call] = set()
+        call = current_call.get()
+        while call is not None:
+            mine.add(call)
+            call = call.outer
+        self.lanes.forget(keep=mine)
+        self.orphans.forget()
+        self.suspects = {}
+
+
+_in_use: weakref.WeakSet[Policies] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for policies in list(_in_use):
+        policies.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
