@@ -19,6 +19,7 @@ from hungframe._core.states import Permit, Refusal
 from hungframe.abort import asyncio_driver
 from hungframe.abort.asyncio_driver import Abandoned
 from hungframe.abort.call import Call, current_call
+from hungframe.abort.where import NOWHERE
 from hungframe.errors import BudgetExhaustedError, CallTimeoutError, CircuitOpenError, TooManyOrphansError
 from hungframe.limits import Limits
 from hungframe.policies import Policies
@@ -98,7 +99,7 @@ class Engine(Policies):
         call.outer = outer
         call.lane = call.leftover = None
         call.ended = call.aborting = call.disturbed = False
-        call.where = ""
+        call.where = NOWHERE
         if self.sinks:
             try:
                 call.id = self.teller.request(timeout, budget_before, would_reject)
@@ -194,11 +195,11 @@ class Engine(Policies):
         if call.aborting:
             return self._timed_out(call, now, left=False)
         call.ended = True
-        # Somebody cancelled, and nobody is waiting for that any more: the
-        # callee itself did, or 3.10 cannot tell. The result is good, but there
-        # what swallowed a cancellation proves nothing.
-        known = asyncio_driver.COUNTS_CANCELS
-        self.settle(call, self.classified(result, call.limits) if known else _CANCELLED, now)
+        # The callee has cancelled itself, and answered that; or, on 3.10, has
+        # swallowed a cancellation of which nobody can tell whose it was. Its
+        # result is good, and proves nothing then.
+        swallowed = not asyncio_driver.COUNTS_CANCELS and call.ambiguous
+        self.settle(call, _CANCELLED if swallowed else self.classified(result, call.limits), now)
         return None
 
     def failed(self, call: Call, error: BaseException) -> BaseException | None:
@@ -258,7 +259,7 @@ class Engine(Policies):
 
         leftover.when_ended(ended)
         if self.sinks:
-            self.teller.abandoned(call.id, len(self.orphans), call.where)
+            self.teller.abandoned(call.id, len(self.orphans), str(call.where))
         return orphan
 
     def classified(self, ended: object, limits: Limits) -> Outcome:

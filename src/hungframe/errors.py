@@ -62,13 +62,13 @@ class CallTimeoutError(HungframeError, TimeoutError):
         elapsed: float,
         receipt: Receipt | str = "clean",
         phase: str | None = None,
-        where: str = "",
+        where: object = "",
     ) -> None:
         self.guard = guard
         self.timeout = timeout
         self.elapsed = elapsed
         self.phase = phase
-        self.where = where
+        self._where = where
         self._receipt = receipt
         super().__init__()
 
@@ -80,6 +80,13 @@ class CallTimeoutError(HungframeError, TimeoutError):
         """
         receipt = self._receipt
         return receipt if isinstance(receipt, str) else receipt.state
+
+    @property
+    def where(self) -> str:
+        """
+        The callee's innermost frames at the deadline: file, line and function, and no values.
+        """
+        return str(self._where)
 
     def __str__(self) -> str:
         told = f"guard {self.guard!r}: no answer within {self.timeout:.3g} s"

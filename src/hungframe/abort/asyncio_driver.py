@@ -23,7 +23,7 @@ from hungframe.abort import leftovers, where
 
 if TYPE_CHECKING:
     from hungframe.abort.call import Call
-    from hungframe.abort.lanes import Lanes
+    from hungframe.abort.lanes import Lanes, LoopLane
 
 # Before 3.11 a task does not count who cancelled it. Our own request is told
 # from the caller's by the message that the task was last cancelled with.
@@ -87,6 +87,10 @@ def _hand_on(call: Call, coro: Coroutine[Any, Any, Any], thrown: BaseException) 
     if call.must_leave:
         call.leftover = leftovers.close(coro, call.waits_for) or call.leftover
         raise Abandoned
+    if not COUNTS_CANCELS and isinstance(thrown, asyncio.CancelledError):
+        # anyio says that it was one of its scopes, and asks again as long as
+        # it is not answered. Of any other nobody can tell who it was.
+        call.ambiguous = call.ambiguous or not str(thrown).startswith("Cancelled by cancel scope")
     try:
         yielded = coro.throw(thrown)
     finally:
@@ -97,7 +101,7 @@ def _hand_on(call: Call, coro: Coroutine[Any, Any, Any], thrown: BaseException) 
         # grace to leave and no more. 3.10 cannot tell a caller's cancellation
         # from one that the callee sent to itself, so there the deadline has
         # to do.
-        _leave_after_grace(call)
+        _lane(call).leave_after_grace(call)
     return yielded
 
 
@@ -110,9 +114,7 @@ def end(call: Call) -> bool:
     """
     if call.lane is None:
         return False
-    if call.grace_timer is not None:
-        call.grace_timer.cancel()
-        call.grace_timer = None
+    call.lane.stay(call)
     theirs = _cancelled_from_outside(call)
     if sys.version_info >= (3, 11):
         for _ in range(call.cancels_sent):
@@ -137,6 +139,14 @@ def _task(call: Call) -> asyncio.Task[Any]:
     """
     assert call.task is not None
     return call.task
+
+
+def _lane(call: Call) -> LoopLane:
+    """
+    The lane of a call that is watched.
+    """
+    assert call.lane is not None
+    return call.lane
 
 
 # -- outside of the task: timers ----------------------------------------------
@@ -166,10 +176,12 @@ def _cancel_callee(call: Call) -> None:
         return
     call.aborting = call.disturbed = True
     waits_for = _waits_for(call)
-    call.where = where.of_awaitable(call.coro if call.coro is not None else _task(call).get_coro(), waits_for)
+    coro = call.coro if call.coro is not None else _task(call).get_coro()
+    frames = list(where.frames_of(coro, waits_for))
+    call.where = where.of_frames(frames)
     if call.coro is not None:
-        call.leftover = leftovers.thread_behind(call.coro, waits_for)
-        _leave_after_grace(call)
+        call.leftover = leftovers.thread_behind(frames, waits_for)
+        _lane(call).leave_after_grace(call)
     _cancel_task(call)
 
 
@@ -184,17 +196,19 @@ def _cancel_task(call: Call) -> None:
         task.cancel(_OURS)
 
 
-def _leave_after_grace(call: Call) -> None:
-    if call.grace_timer is None:
-        call.grace_timer = get_running_loop().call_later(call.limits.grace, _grace_passed, call)
-
-
-def _grace_passed(call: Call) -> None:
+def grace_passed(call: Call) -> None:
+    """
+    Bring the caller back without its callee.
+    """
     waits_for = call.waits_for
     if call.ended or call.lane is None:
         return
-    if not call.where:
-        call.where = where.of_awaitable(call.coro, waits_for)
+    if not call.aborting and not _cancelled_from_outside(call):
+        # The callee had cancelled itself (anyio's scopes do, for each new
+        # connection), and has taken that back meanwhile.
+        return
+    if not call.aborting:
+        call.where = where.of_frames(list(where.frames_of(call.coro, waits_for)))
     call.must_leave = True
     _cancel_task(call)
     if waits_for is not None and not waits_for.done():

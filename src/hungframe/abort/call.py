@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hungframe._core.states import Permit
     from hungframe.abort.lanes import LoopLane
     from hungframe.abort.leftovers import Leftover
+    from hungframe.abort.where import Where
     from hungframe.limits import Limits
 
 
@@ -28,13 +29,13 @@ class Call:
     # guarded call costs.
     __slots__ = (
         "aborting",
+        "ambiguous",
         "cancels_before",
         "cancels_sent",
         "coro",
         "deadline",
         "disturbed",
         "ended",
-        "grace_timer",
         "id",
         "lane",
         "leftover",
@@ -68,7 +69,7 @@ class Call:
     """The deadline has passed and the callee was told so, or is to be left."""
     disturbed: bool
     """Something was thrown in, or is about to be: it must be asked who did it."""
-    where: str
+    where: Where
     """Where the callee hung at the deadline."""
     leftover: Leftover | None
     """What of the callee runs on although its caller has left."""
@@ -82,10 +83,11 @@ class Call:
     """What the callee has yielded to the event loop."""
     must_leave: bool
     """The callee has had its grace."""
+    ambiguous: bool
+    """On 3.10: somebody has cancelled the task, and nobody can tell who."""
     cancels_before: int
     """Cancellations of the task that were pending when the call began."""
     cancels_sent: int
-    grace_timer: asyncio.TimerHandle | None
 
 
 current_call: ContextVar[Call | None] = ContextVar("hungframe_current_call", default=None)

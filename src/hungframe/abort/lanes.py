@@ -27,7 +27,7 @@ class LoopLane:
     The suspended calls of one guard on one event loop; only that loop's thread changes it.
     """
 
-    __slots__ = ("_clock", "_in_order", "_last_deadline", "_timer_at", "calls", "loop")
+    __slots__ = ("_clock", "_in_order", "_last_deadline", "_leaving", "_timer_at", "calls", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
         self.loop = loop
@@ -36,6 +36,9 @@ class LoopLane:
         self._clock = clock
         self._timer_at = math.inf
         self._last_deadline = -math.inf
+        # Callees in their grace, and when it is over, on the loop's own time: a
+        # guard's clock that a test has stopped must not stop this.
+        self._leaving: dict[Call, float] = {}
         # Whether each call came with a deadline no earlier than the one before.
         self._in_order = True
 
@@ -51,11 +54,13 @@ class LoopLane:
             raise RuntimeError("a guarded call must be awaited inside a task of asyncio or trio")
         call.task = task
         call.coro = coro
-        call.waits_for = call.grace_timer = None
+        call.waits_for = None
         call.must_leave = False
         call.cancels_sent = 0
         if sys.version_info >= (3, 11):
             call.cancels_before = task.cancelling()
+        else:
+            call.ambiguous = False
         call.lane = self
         deadline = call.deadline
         if deadline < self._last_deadline:
@@ -93,6 +98,35 @@ class LoopLane:
             self._arm(next_at)
         for call in due:
             asyncio_driver.deadline_passed(call)
+
+    def leave_after_grace(self, call: Call) -> None:
+        """
+        Give the callee of *call* its grace, from now on, and leave it then; asked again, nothing changes.
+        """
+        if call in self._leaving:
+            return
+        if not self._leaving:
+            self.loop.call_later(call.limits.grace, self._leave)
+        self._leaving[call] = self.loop.time() + call.limits.grace
+
+    def stay(self, call: Call) -> None:
+        """
+        The callee of *call* has ended in its grace.
+        """
+        self._leaving.pop(call, None)
+
+    def _leave(self) -> None:
+        now = self.loop.time()
+        next_at = math.inf
+        for call, at in list(self._leaving.items()):
+            # A timer may be early by what a loop takes for no time at all.
+            if at - now < 0.001:
+                del self._leaving[call]
+                asyncio_driver.grace_passed(call)
+            else:
+                next_at = min(next_at, at)
+        if next_at < math.inf:
+            self.loop.call_later(next_at - now, self._leave)
 
 
 class Lanes:

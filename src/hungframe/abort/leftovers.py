@@ -9,14 +9,12 @@ import concurrent.futures
 import weakref
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
-from types import FunctionType
+from types import FrameType, FunctionType
 from typing import Any
 
 # Functions that wait for a thread, and run it in a context that they made for
 # it: asyncio's and anyio's.
 _RUN_IN_THREAD = frozenset({"to_thread", "run_sync_in_worker_thread"})
-
-_LONGEST_CHAIN = 200
 
 
 class Leftover:
@@ -67,22 +65,22 @@ class Thread(Leftover):
             self._held = weakref.ref(known_by, self.end)
 
 
-def thread_behind(coro: Coroutine[Any, Any, Any], waits_for: Any) -> Thread | None:
+def thread_behind(frames: list[FrameType], waits_for: Any) -> Thread | None:
     """
     Find the thread that a suspended callee waits for; None where it waits for none, or for one that cannot be told.
 
     A thread takes no cancellation: its caller goes, it stays.
+
+    Args:
+        frames: The callee's, outermost first.
+
+        waits_for: What it has yielded to the event loop.
     """
-    awaitable: Any = coro
-    for _ in range(_LONGEST_CHAIN):
-        frame = getattr(awaitable, "cr_frame", None)
-        if frame is not None and frame.f_code.co_name in _RUN_IN_THREAD:
+    for frame in frames:
+        if frame.f_code.co_name in _RUN_IN_THREAD:
             for value in frame.f_locals.values():
                 if isinstance(value, Context):
                     return Thread(value)
-        awaitable = getattr(awaitable, "cr_await", None) or getattr(awaitable, "gi_yieldfrom", None)
-        if awaitable is None:
-            break
     return _executor_behind(waits_for)
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hungframe.abort.where import Where
+
 
 class Orphan:
     """
@@ -17,7 +19,7 @@ class Orphan:
 
     __slots__ = ("_running_in", "since", "where")
 
-    def __init__(self, running_in: dict[Orphan, None], since: float, where: str) -> None:
+    def __init__(self, running_in: dict[Orphan, None], since: float, where: Where) -> None:
         self._running_in: dict[Orphan, None] | None = running_in
         self.since = since
         self.where = where
@@ -61,7 +63,7 @@ class Orphans:
     def __len__(self) -> int:
         return len(self.running)
 
-    def add(self, since: float, where: str) -> Orphan:
+    def add(self, since: float, where: Where) -> Orphan:
         """
         Count a callee that runs on; `Orphan.end` takes it off.
         """
@@ -73,7 +75,7 @@ class Orphans:
         """
         The orphans that run now, oldest first.
         """
-        return tuple(OrphanInfo(max(0.0, now - orphan.since), orphan.where) for orphan in list(self.running))
+        return tuple(OrphanInfo(max(0.0, now - orphan.since), str(orphan.where)) for orphan in list(self.running))
 
     def forget(self) -> None:
         """

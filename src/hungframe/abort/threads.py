@@ -81,7 +81,7 @@ class Job(Leftover):
             if left <= _SLICE:
                 return False
 
-    def where(self) -> str:
+    def where(self) -> where.Where:
         """
         Where the callee is now.
         """

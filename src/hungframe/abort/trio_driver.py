@@ -137,7 +137,7 @@ async def _drive(call: Call, coro: Coroutine[Any, Any, Any], grace: float) -> An
         await trio.lowlevel.cancel_shielded_checkpoint()
     if callee.running:
         call.aborting = call.disturbed = True
-        call.where = where.of_awaitable(coro)
+        call.where = where.of_frames(list(where.frames_of(coro)))
         callee.scope.cancel()
         # The grace is the callee's even if the caller is cancelled meanwhile;
         # the caller's own next checkpoint tells it so.
@@ -152,6 +152,6 @@ async def _drive(call: Call, coro: Coroutine[Any, Any, Any], grace: float) -> An
 
 
 def _leave(call: Call, callee: _Callee, coro: Coroutine[Any, Any, Any]) -> None:
-    if not call.where:
-        call.where = where.of_awaitable(coro)
+    if not call.aborting:
+        call.where = where.of_frames(list(where.frames_of(coro)))
     call.leftover = callee

@@ -64,7 +64,7 @@ class LoopWatch:
                 # The loop is gone.
                 return
             if not self._beat.wait(self._blocked_after) and not self._stop.is_set():
-                stack = where.of_thread(self._ident)
+                stack = str(where.of_thread(self._ident))
                 if not self._beat.is_set():
                     self._tell(time.monotonic() - asked_at, stack)
                 self._beat.wait()

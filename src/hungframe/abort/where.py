@@ -5,51 +5,83 @@ Where a callee hangs: file, line and function of its innermost frames, and no va
 from __future__ import annotations
 
 import sys
-from types import CodeType, FrameType
+from collections.abc import Iterator
+from types import CodeType, CoroutineType, FrameType
 from typing import Any
 
-# Innermost frames told; more is a traceback, not an answer.
-_MOST_FRAMES = 5
+# Innermost frames told; more is a traceback, not an answer. The outermost, the
+# callee's own, is told as well.
+_MOST_FRAMES = 4
 
 # A chain of awaits longer than this is a loop.
 _LONGEST_CHAIN = 200
 
 
-def of_awaitable(awaitable: Any, waits_for: Any = None) -> str:
+class Where:
     """
-    Follow the awaits of a suspended coroutine down to where it waits.
+    A place in the code; written out when somebody reads it, since a thousand calls may be aborted in one tick.
+    """
+
+    __slots__ = ("_frames",)
+
+    def __init__(self, frames: list[tuple[CodeType, int]]) -> None:
+        # Innermost first. Code and lines, and no frames, which would keep
+        # every value of the callee alive.
+        self._frames = frames
+
+    def __str__(self) -> str:
+        told = [f"{_short(code.co_filename)}:{line} in {code.co_name}" for code, line in self._frames]
+        if len(told) > _MOST_FRAMES + 2:
+            told[_MOST_FRAMES:-1] = ["..."]
+        return " < ".join(told)
+
+
+NOWHERE = Where([])
+
+
+def frames_of(awaitable: Any, waits_for: Any = None) -> Iterator[FrameType]:
+    """
+    Follow the awaits of a suspended coroutine down to where it waits, outermost first.
 
     Args:
         awaitable: A coroutine, or what it was found to wait for.
 
         waits_for: What it has yielded to the event loop; a task is followed further.
     """
-    frames: list[tuple[CodeType, int]] = []
     for _ in range(_LONGEST_CHAIN):
         if awaitable is None:
             if waits_for is None:
-                break
+                return
             awaitable, waits_for = _coroutine_of(waits_for), None
             continue
-        frame = _first(awaitable, "cr_frame", "gi_frame", "ag_frame")
+        if type(awaitable) is CoroutineType:
+            frame, awaitable = awaitable.cr_frame, awaitable.cr_await
+        else:
+            frame = _first(awaitable, "gi_frame", "ag_frame", "cr_frame")
+            awaitable = _first(awaitable, "gi_yieldfrom", "ag_await", "cr_await")
         if isinstance(frame, FrameType):
-            frames.append((frame.f_code, frame.f_lineno))
-        awaitable = _first(awaitable, "cr_await", "gi_yieldfrom", "ag_await")
-    return _tell(reversed(frames))
+            yield frame
 
 
-def of_thread(ident: int | None, stop_at: CodeType | None = None) -> str:
+def of_frames(frames: list[FrameType]) -> Where:
     """
-    Read the stack of a thread, innermost first, down to the frame of *stop_at*.
+    The place that the last of these *frames* is at.
+    """
+    return Where([(frame.f_code, frame.f_lineno) for frame in reversed(frames)])
+
+
+def of_thread(ident: int | None, stop_at: CodeType | None = None) -> Where:
+    """
+    The place that a thread is at, down to the frame of *stop_at*.
     """
     # The one way to another thread's stack; documented, in spite of its name.
     stacks = sys._current_frames()  # pyright: ignore[reportPrivateUsage]
     frame = stacks.get(ident) if ident is not None else None
     frames: list[tuple[CodeType, int]] = []
-    while frame is not None and frame.f_code is not stop_at and len(frames) < _MOST_FRAMES:
+    while frame is not None and frame.f_code is not stop_at and len(frames) < _LONGEST_CHAIN:
         frames.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back
-    return _tell(frames)
+    return Where(frames)
 
 
 def _coroutine_of(waits_for: Any) -> Any:
@@ -72,13 +104,16 @@ def _first(thing: Any, *names: str) -> Any:
     return None
 
 
-def _tell(frames: Any) -> str:
-    innermost = list(frames)[:_MOST_FRAMES]
-    return " < ".join(f"{_short(code.co_filename)}:{line} in {code.co_name}" for code, line in innermost)
-
-
 def _short(path: str) -> str:
     """
-    The last two parts of a path, which tell `asyncio/tasks.py` from `app/tasks.py`.
+    A path from its package on, or its last two parts: `httpcore/_async/http11.py`, `app/images.py`.
     """
-    return "/".join(path.replace("\\", "/").split("/")[-2:])
+    path = path.replace("\\", "/")
+    for library in _LIBRARIES:
+        _, found, rest = path.rpartition(library)
+        if found:
+            return rest
+    return "/".join(path.split("/")[-2:])
+
+
+_LIBRARIES = ("/site-packages/", f"/python{sys.version_info.major}.{sys.version_info.minor}/")

@@ -1,0 +1,3 @@
+"""
+Programs that use hungframe as its users do.
+"""
