@@ -113,14 +113,13 @@ class Attempt:
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         if self._scope is not None:
-            swallowed = self._scope.__exit__(exc_type, error, traceback)
-            if swallowed:
+            self._scope.__exit__(exc_type, error, traceback)
+            if self._scope.cancelled_caught or (self._scope.cancel_called and error is not None):
                 call = self._entered()
                 call.aborting = call.disturbed = True
-                error = asyncio.CancelledError()
-            instead = self._leave(error)
-        else:
-            instead = self._leave(error)
+                if self._scope.cancelled_caught:
+                    error = asyncio.CancelledError()
+        instead = self._leave(error)
         if instead is None:
             return False
         try:

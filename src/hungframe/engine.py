@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NoReturn
 
-from hungframe import flag
 from hungframe._core.outcome import NO_STATUS, Outcome, classify
 from hungframe._core.states import Permit, Refusal
 from hungframe.abort import asyncio_driver
@@ -30,7 +30,12 @@ _MOST_PENDING = 200
 # Reading a member off its enum costs 70 ns before 3.12.
 _SUCCESS = Outcome.SUCCESS
 _CANCELLED = Outcome.CANCELLED
+_TIMEOUT = Outcome.TIMEOUT
 _REJECTED = Outcome.REJECTED.ordinal
+
+
+# What a callee returns instead of doing its work.
+_NOT_BEGUN = frozenset({AsyncGeneratorType, CoroutineType, GeneratorType})
 
 
 class Engine(Policies):
@@ -67,14 +72,19 @@ class Engine(Policies):
         permit = self.breaker.shared_permit
         would_reject = None
         if permit is None:
-            answer = self._ask_breaker(now, timeout + limits.grace)
+            longest = limits.timeout.longest(now)
+            if outer is not None:
+                longest = _within(longest, outer)
+            answer = self._ask_breaker(now, longest + limits.grace)
             if isinstance(answer, Refusal):
-                if flag.read(self.enabled):
+                if self.refusing():
                     self._refuse(CircuitOpenError, answer.reason, answer.retry_after, timeout, budget_before)
                 # A permit of no generation: what comes of it teaches nothing,
                 # just as if the breaker had refused.
                 would_reject = answer.reason
                 answer = Permit(0)
+            elif answer.probe:
+                timeout = longest
             permit = answer
         if self.limited:
             lock = self.lock
@@ -101,6 +111,7 @@ class Engine(Policies):
         call.ended = call.aborting = call.disturbed = False
         call.where = NOWHERE
         if self.sinks:
+            call.id = ""
             try:
                 call.id = self.teller.request(timeout, budget_before, would_reject)
             except BaseException:
@@ -169,7 +180,7 @@ class Engine(Policies):
         now = limits.clock.now()
         if type(result) in NO_STATUS and limits.classify is None:
             seconds = now - call.started_at
-            if seconds <= self.unmoved_up_to:
+            if seconds <= self.unmoved_up_to and not limits.learns_apart:
                 pending = self.pending
                 pending.append((call.permit, seconds, now))
                 if len(pending) >= _MOST_PENDING:
@@ -178,9 +189,24 @@ class Engine(Policies):
                     self.teller.end(call.id, _SUCCESS, seconds, None)
             else:
                 self.settle(call, _SUCCESS, now)
+        elif type(result) in _NOT_BEGUN:
+            return self._returned_not_begun(call, result, now)
         else:
             self.settle(call, self.classified(result, limits), now)
         return None
+
+    def _returned_not_begun(self, call: Call, result: Any, now: float) -> TypeError:
+        """
+        Settle a call whose callee returned before its work began: nothing was guarded.
+        """
+        kind = type(result).__name__
+        if isinstance(result, (CoroutineType, GeneratorType)):
+            result.close()
+        self.settle(call, _CANCELLED, now)
+        return TypeError(
+            f"guard {self.name!r}: the callee returned a {kind}, whose work begins when the guarded call is over; "
+            "guard an `async def` with the decorator or acall(), and a generator's loop with attempt()"
+        )
 
     def _returned_late(self, call: Call, result: object) -> BaseException | None:
         """
@@ -190,8 +216,8 @@ class Engine(Policies):
         now = self.clock.now()
         if asyncio_driver.end(call):
             self._end(call, now)
-            self.settle(call, _CANCELLED, now)
-            return asyncio.CancelledError()
+            self.settle(call, _cancelled(call, now), now)
+            return asyncio.CancelledError(*call.cancel_args)
         if call.aborting:
             return self._timed_out(call, now, left=False)
         call.ended = True
@@ -219,16 +245,17 @@ class Engine(Policies):
         if cancelled:
             # The caller's own cancellation wins over everything.
             self._end(call, now)
-            self.settle(call, _CANCELLED, now)
+            self.settle(call, _cancelled(call, now), now)
             if is_cancel or not isinstance(error, Exception):
                 return None
-            return asyncio.CancelledError()
+            return asyncio.CancelledError(*call.cancel_args)
         if isinstance(error, Abandoned):
             return self._timed_out(call, now, left=True)
         if call.aborting and (is_cancel or isinstance(error, Exception)):
             return self._timed_out(call, now, left=False)
         self._end(call, now)
-        self.settle(call, self.classified(error, call.limits), now)
+        outcome = self.classified(error, call.limits)
+        self.settle(call, _cancelled(call, now) if outcome is _CANCELLED else outcome, now)
         return None
 
     def _timed_out(self, call: Call, now: float, *, left: bool) -> CallTimeoutError:
@@ -287,9 +314,10 @@ class Engine(Policies):
             self.catch_up(now)
             self.counts[outcome.ordinal] += 1
             if outcome is _SUCCESS:
-                self.timeout.observe(seconds, now, completed=True)
-            elif timed_out is not None:
-                self.timeout.observe(seconds, now, completed=False)
+                call.limits.learner.observe(seconds, now, completed=True)
+            elif outcome is _TIMEOUT:
+                # However long it would have taken: longer than this.
+                call.limits.learner.observe(seconds, now, completed=False)
             if self.suspects and call in self.suspects:
                 del self.suspects[call]
                 breaker.suspect(len(self.suspects), now)
@@ -313,3 +341,15 @@ def _within(timeout: float, outer: Call) -> float:
     if outer.deadline == math.inf:
         return timeout
     return max(0.0, min(timeout, outer.deadline - outer.limits.clock.now()))
+
+
+def _cancelled(call: Call, now: float) -> Outcome:
+    """
+    The outcome of a call that was cancelled by its caller.
+
+    Where the caller is the guarded call around it, at the deadline that both
+    share, the callee has hung for all the time that there was: a timeout. Else
+    a guard within a guard of shorter timeout would never learn.
+    """
+    outer = call.outer
+    return _TIMEOUT if outer is not None and outer.aborting and now >= call.deadline else _CANCELLED

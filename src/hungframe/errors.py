@@ -26,6 +26,13 @@ class Receipt(Protocol):
         ...
 
 
+def _seconds(seconds: float) -> str:
+    """
+    A duration as a person writes it.
+    """
+    return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:.0f} s"
+
+
 class HungframeError(Exception):
     """
     The base of what hungframe raises about a call.
@@ -89,13 +96,16 @@ class CallTimeoutError(HungframeError, TimeoutError):
         return str(self._where)
 
     def __str__(self) -> str:
-        told = f"guard {self.guard!r}: no answer within {self.timeout:.3g} s"
+        told = f"guard {self.guard!r}: no answer within {_seconds(self.timeout)}"
         receipt = self.receipt
         if receipt == "orphan":
             told += "; callee abandoned and still running"
         elif receipt == "late":
             told += "; callee abandoned"
         return f"{told}; it hung in {self.where}" if self.where else told
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(guard={self.guard!r}, timeout={self.timeout!r}, receipt={self.receipt!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore_timeout, (
@@ -144,7 +154,7 @@ class CallRejectedError(HungframeError):
         # An infinite wait is one that asking again does not end.
         if self.retry_after is None or self.retry_after == float("inf"):
             return told
-        return f"{told}; retry in {self.retry_after:.3g} s"
+        return f"{told}; retry in {_seconds(self.retry_after)}"
 
 
 class CircuitOpenError(CallRejectedError):

@@ -37,19 +37,15 @@ def read(enabled: Enabled) -> bool:
     Args:
         enabled: True or False; a function that is asked now; None reads the
             environment variable GEN_BREAKER_ENABLED now.
+
+    Raises:
+        Exception: What the function raises.
     """
     if enabled is None:
         return _from_environment()
     if isinstance(enabled, bool):
         return enabled
-    try:
-        return bool(enabled())
-    except Exception:
-        # Who cannot say that it is off has not turned it off.
-        if "enabled()" not in _told:
-            _told.add("enabled()")
-            _logger.exception("enabled() raised; the breaker stays on")
-        return True
+    return bool(enabled())
 
 
 def _from_environment() -> bool:

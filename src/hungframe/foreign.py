@@ -15,6 +15,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
+from hungframe._core.breaker import CircuitBreaker
+from hungframe._core.latency import AdaptiveTimeout
 from hungframe._core.outcome import Outcome
 from hungframe._core.states import BreakerState, Permit, Refusal
 from hungframe.clock import SYSTEM_CLOCK
@@ -87,8 +89,14 @@ class ForeignClock:
         return self._last
 
     def wall(self) -> float:
-        """Unix seconds."""
-        return self._faults.attempt("clock.wall()", 0.0, self._clock.wall)
+        """Unix seconds; 0 where the clock has none."""
+        return self._faults.attempt("clock.wall()", 0.0, self._wall)
+
+    def _wall(self) -> float:
+        wall = self._clock.wall()
+        if not math.isfinite(wall):
+            raise ValueError(f"wall() must be a finite number, got {wall!r}")
+        return wall
 
 
 class ForeignBreaker:
@@ -113,12 +121,18 @@ class ForeignBreaker:
         return Permit(0) if answer is None else answer
 
     def record(self, permit: Permit, outcome: Outcome | str, now: float, *, seconds: float | None = None) -> None:
-        """Tell it."""
-        self._faults.attempt("breaker.record()", None, self._breaker.record, permit, Outcome(outcome), now)
+        """Tell it, unless it never gave that permit."""
+        if permit.generation == 0:
+            return
+        # A subclass of the built-in one knows slow calls; the port does not.
+        extra = {"seconds": seconds} if isinstance(self._breaker, CircuitBreaker) else {}
+        self._faults.attempt("breaker.record()", None, self._breaker.record, permit, Outcome(outcome), now, **extra)
         self.state(now)
 
     def release(self, permit: Permit, now: float) -> None:
-        """Give it back."""
+        """Give it back, unless it never gave it."""
+        if permit.generation == 0:
+            return
         self._faults.attempt("breaker.release()", None, self._breaker.release, permit, now)
 
     def state(self, now: float) -> BreakerState:
@@ -138,13 +152,36 @@ class ForeignBreaker:
 
     def record_unmoved(self, permits: Sequence[Permit], seconds: Sequence[float], at: Sequence[float]) -> None:
         """Tell it of each after all."""
-        for permit, instant in zip(permits, at, strict=True):
-            self.record(permit, Outcome.SUCCESS, instant)
+        for permit, one_seconds, instant in zip(permits, seconds, at, strict=True):
+            self.record(permit, Outcome.SUCCESS, instant, seconds=one_seconds)
 
-    def __getattr__(self, name: str) -> Any:
-        # What the port does not ask for may be there all the same:
-        # failure_rate, force_open.
-        return getattr(self._breaker, name)
+    # -- what a port may have besides; a subclass of the built-in has it all ------
+
+    def failure_rate(self, now: float) -> float | None:
+        """The rate; None if it tells none."""
+        return self._number("failure_rate", now)
+
+    def weight(self, now: float) -> float | None:
+        """The weight in the window; None if it tells none."""
+        return self._number("weight", now)
+
+    def retry_after(self, now: float) -> float | None:
+        """Seconds until a call may be let through; None if no time can be named."""
+        if self._state in (BreakerState.CLOSED, BreakerState.DISABLED):
+            return 0.0
+        return self._number("retry_after", now)
+
+    def _number(self, name: str, now: float) -> float | None:
+        method = getattr(self._breaker, name, None)
+        if not callable(method):
+            return None
+        answer = self._faults.attempt(f"breaker.{name}()", None, method, now)
+        return answer if isinstance(answer, (int, float)) else None
+
+    def steering(self, verb: str) -> Callable[[float], None] | None:
+        """The method for an operator's *verb*, if there is one."""
+        method = getattr(self._breaker, verb, None)
+        return method if callable(method) else None
 
 
 class ForeignBudget:
@@ -220,8 +257,18 @@ class ForeignTimeout:
         for one_seconds, one_at in zip(seconds, at, strict=True):
             self.observe(one_seconds, one_at, completed=True)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._policy, name)
+    def p95(self, now: float) -> float | None:
+        """What a subclass of the built-in one has learned."""
+        policy = self._policy
+        return (
+            self._faults.attempt("timeout.p95()", None, policy.p95, now)
+            if isinstance(policy, AdaptiveTimeout)
+            else None
+        )
+
+    def longest(self, now: float) -> float:
+        """The most that it ever gives, as far as is known."""
+        return self._policy.ceiling if isinstance(self._policy, AdaptiveTimeout) else self.current(now)
 
 
 def clock_of(clock: Clock | None, faults: Faults) -> Clock:

@@ -24,9 +24,10 @@ from hungframe.abort.watchdog import LoopWatch
 from hungframe.attempt import Attempt
 from hungframe.events import LoopBlocked, milliseconds
 from hungframe.health_port import Health
+from hungframe.limits import DEFAULT, Default
 from hungframe.permit import GuardPermit
 from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, TimeoutPolicy
-from hungframe.settings import DEFAULT, Default, Isolate, checked_timeout, engine_of, limits_of
+from hungframe.settings import Isolate, checked_timeout, engine_of, limits_of
 from hungframe.snapshot import Snapshot
 
 P = ParamSpec("P")
@@ -52,7 +53,7 @@ class Guard:
             number of seconds; None: no deadline of its own.
 
         grace: Seconds that a callee gets to leave, from its deadline (or its
-            caller's cancellation) until it is abandoned; 0.25 by default.
+            caller's cancellation) until it is abandoned; 0.25 if not given.
 
         max_orphans: Abandoned callees that may still run before calls are refused.
 
@@ -123,7 +124,7 @@ class Guard:
         *,
         timeout: TimeoutPolicy | float | Default | None = DEFAULT,
         grace: float | Default = DEFAULT,
-        total_timeout: float | None = None,
+        total_timeout: float | Default | None = DEFAULT,
         isolate: Isolate | Default = DEFAULT,
         classify: Classifier | Default | None = DEFAULT,
     ) -> Guard:
@@ -136,19 +137,16 @@ class Guard:
         ('DONE', 1)
         """
         old = self._limits
-        policy = old.timeout if timeout is DEFAULT else self._engine.timeout_of(checked_timeout(timeout))
         view = Guard.__new__(Guard)
         view._engine = self._engine
         view._limits = limits_of(
             self._engine,
-            policy,
-            grace,
-            total_timeout,
+            old.policy if timeout is DEFAULT else self._engine.timeout_of(checked_timeout(timeout)),
+            old.given_grace if grace is DEFAULT else grace,
+            old.total_timeout if total_timeout is DEFAULT else total_timeout,
             cast("Isolate", old.isolate) if isolate is DEFAULT else isolate,
             old.classify if classify is DEFAULT else classify,
         )
-        if grace is DEFAULT:
-            view._limits.grace = old.grace
         return view
 
     # -- calling --------------------------------------------------------------
@@ -164,16 +162,7 @@ class Guard:
             return cast("F", type(fn)(self(fn.__func__)))
         if isinstance(fn, type):
             raise TypeError(f"a guard decorates functions and methods, got the class {fn!r}; decorate its methods")
-        if not callable(fn):
-            raise TypeError(f"a guard decorates functions and methods, got {fn!r}, which cannot be called")
-        body = fn if inspect.isroutine(fn) or isinstance(fn, functools.partial) else type(fn).__call__
-        if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
-            # Calling it would return at once, and nothing would be guarded.
-            raise TypeError(
-                f"a guard does not decorate the generator function {fn!r} yet; guard what it awaits, "
-                "or its loop with attempt()"
-            )
-        if inspect.iscoroutinefunction(body):
+        if inspect.iscoroutinefunction(_body(fn)):
             return cast("F", self._guard_async(fn))
         return cast("F", self._guard_sync(fn))
 
@@ -269,7 +258,7 @@ class Guard:
 
             TypeError: If *fn* is a coroutine function.
         """
-        if inspect.iscoroutinefunction(fn):
+        if inspect.iscoroutinefunction(_body(fn)):
             raise TypeError(f"call() takes a sync function, got the coroutine function {fn!r}; use `await acall()`")
         return self._guard_sync(fn)(*args, **kwargs)
 
@@ -284,6 +273,7 @@ class Guard:
 
             TypeError: If *fn* returns nothing that can be awaited.
         """
+        _body(fn)
         return self._guard_async(fn)(*args, **kwargs)
 
     def attempt(self) -> Attempt:
@@ -331,26 +321,24 @@ class Guard:
         refusing = engine.refusing()
         in_flight = [call for call in engine.lanes.in_flight() if not call.ended]
         timeout = self._limits.timeout.current(now)
+        engine.look(now)
         with engine.lock:
-            engine.catch_up(now)
             breaker = engine.breaker
             state = breaker.state(now)
-            retry_after = getattr(breaker, "retry_after", None)
-            weight = getattr(breaker, "weight", None)
             snapshot = Snapshot(
                 name=engine.name,
                 # Switched off, it refuses nobody, whatever it would like to.
                 state=str(state if refusing else BreakerState.DISABLED),
-                failure_rate=engine.failure_rate(now) or 0.0,
-                weight=weight(now) if weight is not None else 0.0,
+                failure_rate=breaker.failure_rate(now) or 0.0,
+                weight=breaker.weight(now) or 0.0,
                 budget=engine.budget_left(now),
                 timeout=timeout if timeout < math.inf else None,
-                p95=engine.p95(now),
+                p95=self._limits.learner.p95(now),
                 in_flight=len(in_flight),
                 suspects=len(engine.suspects),
                 orphans=len(engine.orphans),
                 orphan_calls=engine.orphans.infos(now),
-                retry_after=retry_after(now) if retry_after is not None else 0.0,
+                retry_after=breaker.retry_after(now),
                 generation=breaker.generation,
                 open_seconds_today=engine.open_today(now),
                 counts={outcome.value: engine.counts[outcome.ordinal] for outcome in Outcome},
@@ -378,7 +366,7 @@ class Guard:
         self._steer("reset")
 
     def _steer(self, verb: str) -> None:
-        act = getattr(self._engine.breaker, verb, None)
+        act = self._engine.breaker.steering(verb)
         if act is None:
             raise TypeError(f"guard {self.name!r}: its breaker has no {verb}()")
         self._engine.steer(act)
@@ -400,3 +388,25 @@ class Guard:
             engine.teller.tell(LoopBlocked(engine.clock.wall(), engine.name, milliseconds(seconds), stack))
 
         return LoopWatch(blocked_after, tell)
+
+
+def _body(fn: object) -> Any:
+    """
+    The function that is run when *fn* is called: below partials, and behind an object's `__call__`.
+
+    Raises:
+        TypeError: If *fn* cannot be called, or is a generator function:
+            calling that returns at once, and nothing would be guarded.
+    """
+    if not callable(fn):
+        raise TypeError(f"a guard takes functions and methods, got {fn!r}, which cannot be called")
+    body: Any = fn
+    while isinstance(body, functools.partial):
+        body = body.func
+    if not inspect.isroutine(body) and not isinstance(body, type):
+        body = type(body).__call__
+    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
+        raise TypeError(
+            f"a guard takes no generator function yet, got {fn!r}; guard what it awaits, or its loop with attempt()"
+        )
+    return body

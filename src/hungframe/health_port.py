@@ -69,9 +69,11 @@ class Health:
         Tell whether the breaker would refuse a call made now.
         """
         engine = self._engine
+        now = engine.clock.now()
+        if now >= engine.look_at:
+            engine.look(now)
         if engine.breaker.shared_permit is not None:
             return False
-        now = engine.clock.now()
         with engine.lock:
             refuses = self._refuses(now)
         engine.notice(now)
@@ -83,8 +85,7 @@ class Health:
             return True
         if state is not BreakerState.HALF_OPEN:
             return False
-        retry_after = getattr(self._engine.breaker, "retry_after", None)
-        return retry_after is not None and bool(retry_after(now))
+        return bool(self._engine.breaker.retry_after(now))
 
     def current_budget(self) -> int:
         """

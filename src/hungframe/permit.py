@@ -100,9 +100,10 @@ class GuardPermit:
     def __del__(self) -> None:
         # Whoever loses a permit must not take its slot away for good.
         if not getattr(self, "_settled", True):
+            name = self._engine.name
+            self.cancel()
             warnings.warn(
-                f"guard {self._engine.name!r}: a permit was dropped without being settled; it is cancelled",
+                f"guard {name!r}: a permit was dropped without being settled; it is cancelled",
                 ResourceWarning,
                 stacklevel=2,
             )
-            self.cancel()

@@ -212,14 +212,14 @@ class Policies:
             self.suspects.clear()
             state = self.breaker.state(now)
             self._turn(state, now, wall)
-            rate = self.failure_rate(now)
+            rate = self.breaker.failure_rate(now)
         if self.sinks:
             self.teller.state(state, rate)
 
     def _turn(self, state: BreakerState, now: float, wall: float) -> None:
         if self._open_time is None:
             self._open_time = OpenTime()
-        self._open_time.turn(state in _OPEN, now, wall)
+        self._open_time.turn(state in _OPEN, now, wall, self.breaker.retry_after(now))
 
     def steer(self, act: Callable[[float], None]) -> None:
         """
@@ -235,23 +235,15 @@ class Policies:
             self.breaker_seen = self.breaker.generation
             self.suspects.clear()
             self._turn(state, now, wall)
-            rate = self.failure_rate(now)
+            rate = self.breaker.failure_rate(now)
         if state is not before and self.sinks:
             self.teller.state(state, rate)
-
-    def failure_rate(self, now: float) -> float | None:
-        """
-        The breaker's failure rate; None if it tells none.
-        """
-        rate = getattr(self.breaker, "failure_rate", None)
-        return None if rate is None else rate(now)
 
     def p95(self, now: float) -> float | None:
         """
         The learned quantile; None if there is none.
         """
-        p95 = getattr(self.timeout, "p95", None)
-        return None if p95 is None else p95(now)
+        return self.timeout.p95(now)
 
     def budget_left(self, now: float) -> int | None:
         """
@@ -269,7 +261,8 @@ class Policies:
         """
         Whether the flag lets the breaker refuse.
         """
-        return flag.read(self.enabled)
+        # Who cannot say that it is off has not turned it off.
+        return self.faults.attempt("enabled()", True, flag.read, self.enabled)
 
     # -- forking --------------------------------------------------------------
 

@@ -4,36 +4,23 @@ Read the settings of a guard, and refuse the wrong ones where they were given.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hungframe._core import check
 from hungframe._core.breaker import CircuitBreaker
 from hungframe._core.latency import AdaptiveTimeout
-from hungframe._core.timeouts import CappedTimeout, FixedTimeout
+from hungframe._core.timeouts import FixedTimeout, NoTimeout
 from hungframe.engine import Engine
 from hungframe.flag import Enabled
-from hungframe.limits import Limits
+from hungframe.limits import DEFAULT, Default, Limits
 from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, TimeoutPolicy
+
+if TYPE_CHECKING:
+    from hungframe._core.timeouts import LearnedTimeout
 
 Isolate = Literal["auto", "thread"] | None
 
-
-class Default(enum.Enum):
-    """
-    What stands for an argument that was not given.
-    """
-
-    DEFAULT = "default"
-
-    def __repr__(self) -> str:
-        return "DEFAULT"
-
-
-DEFAULT: Final = Default.DEFAULT
-
-_GRACE = 0.25
 
 _BREAKER = ("acquire", "record", "release", "state")
 _BUDGET = ("try_acquire", "give_back", "available", "retry_after", "pause")
@@ -68,7 +55,8 @@ def engine_of(
             _port("budget", each, _BUDGET, "a TokenBucket, a Budget port, several of them or None")
     if clock is not None:
         _port("clock", clock, _CLOCK, "a Clock port or None")
-    if callable(sinks) or isinstance(sinks, str):
+    given: object = sinks
+    if callable(given) or isinstance(given, str) or not isinstance(given, Iterable):
         raise TypeError(f"sinks must be a sequence of callables, got {sinks!r}; one sink is given as [sink]")
     sinks = tuple(sinks)
     for sink in sinks:
@@ -90,7 +78,7 @@ def engine_of(
 
 def limits_of(
     engine: Engine,
-    timeout: TimeoutPolicy,
+    policy: LearnedTimeout,
     grace: float | Default,
     total_timeout: float | None,
     isolate: Isolate,
@@ -105,10 +93,14 @@ def limits_of(
         raise ValueError(f"isolate must be 'auto', 'thread' or None, got {isolate!r}")
     if classify is not None and not callable(classify):
         raise TypeError(f"classify must be a function of the result or the exception, or None, got {classify!r}")
+    learns_apart = policy is not engine.timeout and not isinstance(policy, (FixedTimeout, NoTimeout))
     return Limits(
         clock=engine.clock,
-        timeout=timeout if total_timeout is None else CappedTimeout(timeout, total_timeout),
-        grace=_GRACE if grace is DEFAULT else _checked_grace(grace, timeout),
+        policy=policy,
+        total_timeout=total_timeout,
+        learner=policy if learns_apart else engine.timeout,
+        learns_apart=learns_apart,
+        grace=DEFAULT if grace is DEFAULT else _checked_grace(grace, policy),
         isolate=isolate,
         classify=classify,
     )
@@ -118,12 +110,16 @@ def checked_timeout(timeout: TimeoutPolicy | float | None) -> TimeoutPolicy | fl
     """
     Return *timeout* if it can be one.
     """
+    if isinstance(timeout, type):
+        raise TypeError(
+            f"timeout must be seconds, a TimeoutPolicy port or None, got the class {timeout!r}; make one of it"
+        )
     if timeout is None or all(callable(getattr(timeout, method, None)) for method in _TIMEOUT):
         return timeout
     return check.number("timeout", timeout, above=0)
 
 
-def _checked_grace(grace: float, timeout: TimeoutPolicy) -> float:
+def _checked_grace(grace: float, timeout: LearnedTimeout) -> float:
     check.number("grace", grace, at_least=0)
     shortest = timeout.seconds if isinstance(timeout, FixedTimeout) else None
     if isinstance(timeout, AdaptiveTimeout):

@@ -51,11 +51,11 @@ class Teller:
         """
         Hand *event* to each sink.
         """
-        for sink in self.sinks:
+        for place, sink in enumerate(self.sinks):
             try:
                 sink(event)
             except Exception:
-                self._faults.add(f"sink {sink!r}")
+                self._faults.add(f"sink {place} ({type(sink).__name__})")
 
     def request(self, timeout: float, budget_before: int | None, would_reject: str | None) -> str:
         """

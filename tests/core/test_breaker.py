@@ -184,6 +184,21 @@ def test_a_tenth_is_a_tenth() -> None:
     assert "open" == breaker.state(0.0)
 
 
+def test_every_share_opens_at_itself() -> None:
+    """
+    Whatever share of up to 25 calls failed, that share as the rate opens exactly there.
+    """
+    for calls in (1, 2, 4, 5, 8, 10, 16, 20, 25):
+        for failures in range(1, calls + 1):
+            breaker = CircuitBreaker(failure_rate=failures / calls, min_weight=float(calls))
+            call(breaker, 0.0, *["success"] * (calls - failures), *["5xx"] * (failures - 1))
+            assert "closed" == breaker.state(0.0)
+
+            call(breaker, 0.0, "5xx")
+
+            assert "open" == breaker.state(0.0)
+
+
 def test_ten_tenths_are_one() -> None:
     """
     Weights add up exactly: ten of 0.1 reach a least weight of 1.

@@ -200,6 +200,17 @@ def test_the_longer_of_pause_and_refill_is_named() -> None:
     assert 120.0 == bucket.retry_after(2, 0.0)
 
 
+def test_a_pause_is_over_after_the_wait_it_names() -> None:
+    """
+    No rounding of floats leaves who waited as told in front of a closed door.
+    """
+    for now, until in ((5.401, 39.139), (8.397, 26.94), (7.189, 85.901)):
+        bucket = TokenBucket()
+        bucket.pause(until)
+
+        assert bucket.try_acquire(1, now + bucket.retry_after(1, now))
+
+
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     """
     Of two 429s the one that asked for more patience is obeyed.

@@ -11,7 +11,7 @@ def filled(*weights: int, size: int = 25, max_age: float = 3600.0) -> Window:
     """
     window = Window(size=size, max_age=max_age)
     for now, weight in enumerate(weights):
-        window.add(abs(weight), abs(min(weight, 0)), float(now))
+        window.add((abs(weight), abs(min(weight, 0))), float(now))
     return window
 
 
@@ -83,7 +83,7 @@ def test_clear_forgets_everything() -> None:
     window.clear()
     assert (0, 0, 0) == (len(window), window.total, window.failed)
 
-    window.add(5, 5, 3.0)
+    window.add((5, 5), 3.0)
 
     assert (1, 5, 5) == (len(window), window.total, window.failed)
 
@@ -103,8 +103,8 @@ def test_a_clock_that_stepped_back_keeps_nothing_for_ever() -> None:
     An entry told at an earlier instant than the one before it still ages out.
     """
     window = filled(max_age=60.0)
-    window.add(1, 0, 100.0)
-    window.add(2, 2, 50.0)
+    window.add((1, 0), 100.0)
+    window.add((2, 2), 50.0)
     window.expire(161.0)
 
     assert (0, 0, 0) == (len(window), window.total, window.failed)

@@ -46,7 +46,7 @@ def test_sums_are_those_of_the_entries_held(size: int, max_age: float, now: floa
     for step, action in history:
         now = step(now, model.edges())
         if isinstance(action, Add):
-            window.add(action.weight, action.failed, now)
+            window.add((action.weight, action.failed), now)
             model.add(Fraction(action.weight), Fraction(action.failed), Fraction(now))
         elif action == CLEAR:
             window.clear()
@@ -73,7 +73,7 @@ def test_a_clock_that_goes_backwards_breaks_no_sum(size: int, max_age: float, no
         now = step(now, [])
         latest = max(latest, now)
         if isinstance(action, Add):
-            window.add(action.weight, action.failed, now)
+            window.add((action.weight, action.failed), now)
         elif action == CLEAR:
             window.clear()
         window.expire(now)

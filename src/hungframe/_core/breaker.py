@@ -10,11 +10,12 @@ of 0.5 means half, however long the breaker runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hungframe._core import check
 from hungframe._core.outcome import Outcome
 from hungframe._core.states import BreakerState, Permit, Refusal
+from hungframe._core.waiting import wait
 from hungframe._core.weights import scaled
 from hungframe._core.window import Window
 
@@ -154,7 +155,7 @@ class CircuitBreaker:
             return Refusal("forced_open", None)
         if self._state is BreakerState.OPEN:
             if now < self._open_until:
-                return Refusal("circuit_open", _wait(self._open_until, now))
+                return Refusal("circuit_open", wait(self._open_until, now))
             self._start(BreakerState.HALF_OPEN)
         return self._ask_for_probe(now, timeout)
 
@@ -167,7 +168,7 @@ class CircuitBreaker:
     def _ask_for_probe(self, now: float, timeout: float) -> Permit | Refusal:
         next_at = self._next_probe_at()
         if now < next_at:
-            return Refusal("half_open", _wait(next_at, now))
+            return Refusal("half_open", wait(next_at, now))
         self._probe = Permit(self.generation, probe=True)
         self._probe_lease_until = now + timeout
         self._probe_started_before = self._probe_started_at
@@ -193,7 +194,7 @@ class CircuitBreaker:
             return 0.0
         if state is BreakerState.FORCED_OPEN:
             return None
-        return _wait(self._open_until if state is BreakerState.OPEN else self._next_probe_at(), now)
+        return wait(self._open_until if state is BreakerState.OPEN else self._next_probe_at(), now)
 
     def failure_rate(self, now: float) -> float:
         """
@@ -342,6 +343,12 @@ class CircuitBreaker:
         self._openings = 0
         self._start(BreakerState.CLOSED)
 
+    def steering(self, verb: str) -> Callable[[float], None]:
+        """
+        The method for an operator's *verb*: `force_open`, `disable` or `reset`.
+        """
+        return {"force_open": self.force_open, "disable": self.disable, "reset": self.reset}[verb]
+
     # -- the machine ----------------------------------------------------------
 
     def _start(self, state: BreakerState) -> None:
@@ -383,13 +390,3 @@ class CircuitBreaker:
     def _sums(self) -> tuple[int, int]:
         provisional = self._suspects * self._scale
         return self._window.total + provisional, self._window.failed + provisional
-
-
-def _wait(until: float, now: float) -> float:
-    """
-    Seconds from *now* to *until*, such that who adds them to *now* is there, whatever the floats.
-    """
-    wait = max(0.0, until - now)
-    while now + wait < until:
-        wait = math.nextafter(wait, math.inf)
-    return wait

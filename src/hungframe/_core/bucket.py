@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from hungframe._core import check
+from hungframe._core.waiting import wait
 
 # Two floats near a million seconds are 1e-10 apart; who waited exactly as long
 # as `retry_after` said must not be turned away for that.
@@ -59,7 +60,12 @@ class TokenBucket:
     def try_acquire(self, tokens: float, now: float) -> bool:
         """
         Take all *tokens* or none.
+
+        Raises:
+            ValueError: If *tokens* is negative or NaN.
         """
+        if not tokens >= 0:
+            raise ValueError(f"tokens must be at least 0, got {tokens!r}")
         full_at = self._full_at
         full_at = (now if full_at < now else full_at) + tokens * self._refill_every
         if full_at - now > self._span_and_slack or now < self._paused_until:
@@ -89,7 +95,7 @@ class TokenBucket:
         if tokens > self._capacity:
             return math.inf
         needed = max(self._full_at, now) + tokens * self._refill_every - now - self._span
-        return max(0.0, needed if needed > _SLACK else 0.0, self._paused_until - now)
+        return max(needed if needed > _SLACK else 0.0, wait(self._paused_until, now))
 
     def pause(self, until: float) -> None:
         """

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hungframe._core.waiting import wait
+
 if TYPE_CHECKING:
     from hungframe.ports import Budget
 
@@ -44,7 +46,7 @@ class Unlimited:
         """
         Seconds left of the pause.
         """
-        return max(0.0, self._paused_until - now)
+        return wait(self._paused_until, now)
 
     def pause(self, until: float) -> None:
         """

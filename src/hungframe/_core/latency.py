@@ -148,6 +148,12 @@ class AdaptiveTimeout:
             return self.initial
         return min(max(quantile + self.margin, self.floor), self.ceiling)
 
+    def longest(self, now: float) -> float:
+        """
+        Seconds for a probe: with the most, a provider that has become slower can be learned again.
+        """
+        return self.ceiling
+
     def p95(self, now: float) -> float | None:
         """
         The quantile of the latencies held, in seconds; None until there are enough of them.

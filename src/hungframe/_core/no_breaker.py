@@ -45,6 +45,29 @@ class NoBreaker:
         """
         return BreakerState.DISABLED
 
+    def failure_rate(self, now: float) -> float:
+        """
+        Nothing is counted.
+        """
+        return 0.0
+
+    def weight(self, now: float) -> float:
+        """
+        Nothing is counted.
+        """
+        return 0.0
+
+    def retry_after(self, now: float) -> float:
+        """
+        Now.
+        """
+        return 0.0
+
+    def steering(self, verb: str) -> None:
+        """
+        There is nothing to steer.
+        """
+
     def unmoved_up_to(self) -> float:
         """
         Nothing moves it.

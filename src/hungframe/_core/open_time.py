@@ -4,6 +4,8 @@ For how long a breaker was open today.
 
 from __future__ import annotations
 
+import math
+
 _DAY = 86_400.0
 
 
@@ -14,25 +16,31 @@ class OpenTime:
     Durations are measured on the monotonic clock; Unix time only says which day it is.
     """
 
-    __slots__ = ("_day", "_opened_at", "_seconds")
+    __slots__ = ("_day", "_opened_at", "_seconds", "_until")
 
     def __init__(self) -> None:
         self._day = -1
         self._seconds = 0.0
         self._opened_at: float | None = None
+        self._until = math.inf
 
-    def turn(self, is_open: bool, now: float, wall: float) -> None:
+    def turn(self, is_open: bool, now: float, wall: float, open_for: float | None) -> None:
         """
         Learn that the breaker is open, or is not, from *now* on.
+
+        Args:
+            is_open: Whether it is.
+
+            now: Seconds on the monotonic clock.
+
+            wall: Unix seconds.
+
+            open_for: Seconds after which it is half-open, asked or not; None: until told otherwise.
         """
-        if is_open == (self._opened_at is not None):
-            return
-        if is_open:
-            self._opened_at = now
-        else:
-            self._seconds = self.today(now, wall)
-            self._day = int(wall // _DAY)
-            self._opened_at = None
+        self._seconds = self.today(now, wall)
+        self._day = int(wall // _DAY)
+        self._opened_at = now if is_open else None
+        self._until = math.inf if open_for is None else now + open_for
 
     def today(self, now: float, wall: float) -> float:
         """
@@ -40,5 +48,6 @@ class OpenTime:
         """
         seconds = self._seconds if int(wall // _DAY) == self._day else 0.0
         if self._opened_at is not None:
-            seconds += min(max(0.0, now - self._opened_at), wall % _DAY)
+            since_midnight = now - wall % _DAY
+            seconds += max(0.0, min(now, self._until) - max(self._opened_at, since_midnight))
         return seconds

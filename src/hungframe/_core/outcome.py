@@ -136,6 +136,8 @@ def _classify_error(error: BaseException) -> Outcome:
     leaves = _leaves(error)
     if leaves:
         return min((_classify_error(leaf) for leaf in leaves), key=_SEVERITY.index)
+    if any(cls.__name__ in ("CancelledError", "Cancelled") for cls in type(error).__mro__):
+        return Outcome.CANCELLED
     for link in _causes(error):
         found = _by_status(link) or _by_name(link)
         if found is not None:
@@ -197,6 +199,4 @@ def _by_name(error: BaseException) -> Outcome | None:
         return Outcome.CONNECTION
     if isinstance(error, OSError) and error.errno in _CONNECTION_ERRNOS:
         return Outcome.CONNECTION
-    if any(name in ("CancelledError", "Cancelled") for name in names):
-        return Outcome.CANCELLED
     return None

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 from hungframe._core import check
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from hungframe.ports import TimeoutPolicy
+
+    class LearnedTimeout(TimeoutPolicy, Protocol):
+        """
+        A timeout policy as the engine knows it, that of a user in its adapter.
+        """
+
+        def longest(self, now: float) -> float: ...
+        def p95(self, now: float) -> float | None: ...
 
 
 class FixedTimeout:
@@ -38,6 +48,18 @@ class FixedTimeout:
         Learn nothing.
         """
 
+    def longest(self, now: float) -> float:
+        """
+        The same for a probe.
+        """
+        return self.current(now)
+
+    def p95(self, now: float) -> float | None:
+        """
+        Nothing is learned.
+        """
+        return None
+
     def unmoved_up_to(self, now: float) -> float:
         """
         No latency changes the answer.
@@ -57,7 +79,7 @@ class CappedTimeout:
 
     __slots__ = ("_most", "_policy")
 
-    def __init__(self, policy: TimeoutPolicy, most: float) -> None:
+    def __init__(self, policy: LearnedTimeout, most: float) -> None:
         self._policy = policy
         self._most = most
 
@@ -66,6 +88,12 @@ class CappedTimeout:
         Seconds for the next call.
         """
         return min(self._policy.current(now), self._most)
+
+    def longest(self, now: float) -> float:
+        """
+        Seconds for a probe.
+        """
+        return min(self._policy.longest(now), self._most)
 
     def observe(self, seconds: float, now: float, *, completed: bool) -> None:
         """
@@ -91,6 +119,18 @@ class NoTimeout:
         """
         Learn nothing.
         """
+
+    def longest(self, now: float) -> float:
+        """
+        The same for a probe.
+        """
+        return self.current(now)
+
+    def p95(self, now: float) -> float | None:
+        """
+        Nothing is learned.
+        """
+        return None
 
     def unmoved_up_to(self, now: float) -> float:
         """

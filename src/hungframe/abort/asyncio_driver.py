@@ -87,6 +87,8 @@ def _hand_on(call: Call, coro: Coroutine[Any, Any, Any], thrown: BaseException) 
     if call.must_leave:
         call.leftover = leftovers.close(coro, call.waits_for) or call.leftover
         raise Abandoned
+    if isinstance(thrown, asyncio.CancelledError):
+        call.cancel_args = thrown.args or call.cancel_args
     if not COUNTS_CANCELS and isinstance(thrown, asyncio.CancelledError):
         # anyio says that it was one of its scopes, and asks again as long as
         # it is not answered. Of any other nobody can tell who it was.
@@ -156,6 +158,8 @@ def deadline_passed(call: Call) -> None:
     """
     Cancel the callee, unless what it waits for has just come.
     """
+    if call.ended or call.lane is None:
+        return
     waits_for = _waits_for(call)
     if waits_for is not None and waits_for.done():
         # Both came up in one tick: the loop was held up, not the callee. It

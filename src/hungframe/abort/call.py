@@ -30,6 +30,7 @@ class Call:
     __slots__ = (
         "aborting",
         "ambiguous",
+        "cancel_args",
         "cancels_before",
         "cancels_sent",
         "coro",
@@ -85,6 +86,8 @@ class Call:
     """The callee has had its grace."""
     ambiguous: bool
     """On 3.10: somebody has cancelled the task, and nobody can tell who."""
+    cancel_args: tuple[Any, ...]
+    """The message of a cancellation that came from outside: some that cancel know their own by it."""
     cancels_before: int
     """Cancellations of the task that were pending when the call began."""
     cancels_sent: int

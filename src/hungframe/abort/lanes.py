@@ -56,6 +56,7 @@ class LoopLane:
         call.coro = coro
         call.waits_for = None
         call.must_leave = False
+        call.cancel_args = ()
         call.cancels_sent = 0
         if sys.version_info >= (3, 11):
             call.cancels_before = task.cancelling()
@@ -96,6 +97,12 @@ class LoopLane:
                     break
         if next_at < math.inf:
             self._arm(next_at)
+        # One turn later: after a stall this timer comes first, and what comes
+        # up behind it in the same turn may be the answer.
+        if due:
+            self.loop.call_soon(self._end, due)
+
+    def _end(self, due: list[Call]) -> None:
         for call in due:
             asyncio_driver.deadline_passed(call)
 
