@@ -9,6 +9,7 @@ import math
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from hungframe.abort import where
 from hungframe.abort.call import Call, current_call
 from hungframe.abort.runners import in_trio
 
@@ -117,6 +118,7 @@ class Attempt:
             if self._scope.cancelled_caught or (self._scope.cancel_called and error is not None):
                 call = self._entered()
                 call.aborting = call.disturbed = True
+                call.where = where.of_traceback(traceback)
                 if self._scope.cancelled_caught:
                     error = asyncio.CancelledError()
         instead = self._leave(error)

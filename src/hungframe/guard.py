@@ -205,7 +205,8 @@ class Guard:
                 if error is None:
                     return result
             # Raised after the block, so that it carries no context with the
-            # callee's frames; and not kept, which would make a cycle.
+            # callee's frames. What this frame holds lives as long as the error.
+            del args, kwargs
             try:
                 raise error
             finally:
@@ -240,6 +241,7 @@ class Guard:
                     return result
             finally:
                 others.pop(call, None)
+            del args, kwargs
             try:
                 raise error
             finally:
@@ -260,7 +262,12 @@ class Guard:
         """
         if inspect.iscoroutinefunction(_body(fn)):
             raise TypeError(f"call() takes a sync function, got the coroutine function {fn!r}; use `await acall()`")
-        return self._guard_sync(fn)(*args, **kwargs)
+        guarded = self._guard_sync(fn)
+        try:
+            return guarded(*args, **kwargs)
+        finally:
+            # An error that leaves has this frame in its traceback.
+            del fn, args, kwargs, guarded
 
     def acall(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         """

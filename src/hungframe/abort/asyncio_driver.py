@@ -17,6 +17,7 @@ import sys
 import types
 from asyncio import get_running_loop
 from collections.abc import Coroutine, Generator
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from hungframe.abort import leftovers, where
@@ -88,6 +89,8 @@ def _hand_on(call: Call, coro: Coroutine[Any, Any, Any], thrown: BaseException) 
         call.leftover = leftovers.close(coro, call.waits_for) or call.leftover
         raise Abandoned
     if isinstance(thrown, asyncio.CancelledError):
+        if not call.aborting:
+            call.leftover = leftovers.threads_behind(coro, call.waits_for)
         call.cancel_args = thrown.args or call.cancel_args
     if not COUNTS_CANCELS and isinstance(thrown, asyncio.CancelledError):
         # anyio says that it was one of its scopes, and asks again as long as
@@ -154,19 +157,56 @@ def _lane(call: Call) -> LoopLane:
 # -- outside of the task: timers ----------------------------------------------
 
 
-def deadline_passed(call: Call) -> None:
+def deadline_passed(call: Call, turn: int = 0) -> None:
     """
     Cancel the callee, unless what it waits for has just come.
     """
     if call.ended or call.lane is None:
         return
-    waits_for = _waits_for(call)
-    if waits_for is not None and waits_for.done():
+    if turn < _MOST_TURNS and _is_coming(call):
         # Both came up in one tick: the loop was held up, not the callee. It
         # may have its answer; if it goes on waiting, its time is up.
-        get_running_loop().call_soon(_cancel_callee, call)
+        get_running_loop().call_soon(deadline_passed, call, turn + 1)
     else:
         _cancel_callee(call)
+
+
+# An answer comes up through so many tasks at most, one a turn of the loop.
+_MOST_TURNS = 6
+
+# A timer that is later than this was held up by something.
+_HELD_UP = 0.001
+
+
+def _is_coming(call: Call) -> bool:
+    """
+    Tell whether what the callee waits for has come: to itself, or to a task below it.
+    """
+    waits_for = _waits_for(call)
+    if waits_for is not None and waits_for.done():
+        return True
+    coro = call.coro
+    if coro is None or call.limits.clock.now() - call.deadline < _HELD_UP:
+        return False
+    below = leftovers.tasks_below(list(where.frames_of(coro)), waits_for)
+    for _ in range(_MOST_TURNS):
+        if any(_has_come(task) for task in below):
+            return True
+        below = [deeper for task in below for deeper in leftovers.tasks_below(_frames(task), _waits(task))]
+    return False
+
+
+def _has_come(task: asyncio.Task[Any]) -> bool:
+    waits_for = _waits(task)
+    return waits_for is None or bool(waits_for.done())
+
+
+def _waits(task: asyncio.Task[Any]) -> Any:
+    return getattr(task, "_fut_waiter", None)
+
+
+def _frames(task: asyncio.Task[Any]) -> list[FrameType]:
+    return list(where.frames_of(task.get_coro()))
 
 
 def _waits_for(call: Call) -> Any:
@@ -184,7 +224,7 @@ def _cancel_callee(call: Call) -> None:
     frames = list(where.frames_of(coro, waits_for))
     call.where = where.of_frames(frames)
     if call.coro is not None:
-        call.leftover = leftovers.thread_behind(frames, waits_for)
+        call.leftover = leftovers.threads_behind(coro, waits_for)
         _lane(call).leave_after_grace(call)
     _cancel_task(call)
 

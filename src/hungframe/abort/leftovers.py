@@ -1,20 +1,31 @@
 """
-What an asyncio callee leaves behind: a coroutine that will not close, a task or a thread that runs on.
+What an asyncio callee leaves behind: a coroutine that will not close, tasks and threads that run on.
+
+asyncio keeps no account of what belongs to what. So what a callee waits for is
+followed, through coroutines, tasks, gathers and task groups, down to threads.
+This happens at a deadline only.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from asyncio.tasks import _enter_task, _leave_task  # pyright: ignore[reportPrivateUsage]
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextvars import Context, copy_context
-from types import FrameType, FunctionType
+from types import AsyncGeneratorType, FrameType, FunctionType
 from typing import Any
 
+from hungframe.abort.where import frames_of, generators_of
+
+# A tree of tasks with more branches than this is not walked to its end.
+_MOST_BRANCHES = 100
+
 # Functions that wait for a thread, and run it in a context that they made for
-# it: asyncio's and anyio's.
-_RUN_IN_THREAD = frozenset({"to_thread", "run_sync_in_worker_thread"})
+# it: asyncio's, anyio's and trio's.
+_RUN_IN_THREAD = frozenset({"to_thread", "run_sync_in_worker_thread", "to_thread_run_sync"})
 
 
 class Leftover:
@@ -50,54 +61,136 @@ class Leftover:
             self._tell()
 
 
-class Thread(Leftover):
+# What runs on, and by what it is known.
+_Thing = asyncio.Task[Any] | concurrent.futures.Future[Any] | Context | AsyncGeneratorType[Any, Any]
+
+
+class _Last(Leftover):
     """
-    A worker thread, known by something that only it holds until it has done its work.
+    Several things that run on; it has ended when the last of them has.
     """
 
-    __slots__ = ("_held",)
+    __slots__ = ("_count", "_held", "_lock")
 
-    def __init__(self, known_by: Context | concurrent.futures.Future[Any]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        if isinstance(known_by, concurrent.futures.Future):
-            known_by.add_done_callback(self.end)
+        # One for the one who adds them.
+        self._count = 1
+        self._held: list[Any] = []
+        # They end in threads of their own.
+        self._lock = threading.Lock()
+
+    def add(
+        self, thing: asyncio.Task[Any] | concurrent.futures.Future[Any] | Context | AsyncGeneratorType[Any]
+    ) -> None:
+        """
+        Wait for *thing* as well: a task, a thread's future, a context that only a thread holds until it is done,
+        or an async generator, which only the loop holds that closes it.
+        """
+        with self._lock:
+            self._count += 1
+        if isinstance(thing, (AsyncGeneratorType, Context)):
+            self._held.append(weakref.ref(thing, self.end))
+        elif isinstance(thing, asyncio.Task):
+            thing.add_done_callback(self._end_task)
         else:
-            self._held = weakref.ref(known_by, self.end)
+            thing.add_done_callback(self.end)
+
+    def _end_task(self, task: asyncio.Task[Any]) -> None:
+        # Nobody is left who would ask for it, and asyncio would complain.
+        if not task.cancelled():
+            task.exception()
+        self.end()
+
+    def end(self, *_: object) -> None:
+        """
+        One of them has ended.
+        """
+        with self._lock:
+            self._count -= 1
+            if self._count:
+                return
+        super().end()
 
 
-def thread_behind(frames: list[FrameType], waits_for: Any) -> Thread | None:
+def threads_behind(coro: Any, waits_for: Any) -> Leftover | None:
     """
-    Find the thread that a suspended callee waits for; None where it waits for none, or for one that cannot be told.
+    Find the threads that a suspended callee waits for; None where there are none, or none that can be told.
 
     A thread takes no cancellation: its caller goes, it stays.
 
     Args:
-        frames: The callee's, outermost first.
+        coro: The callee.
 
         waits_for: What it has yielded to the event loop.
     """
+    return _all_of(thread for frames, waits_for in _branches(coro, waits_for) for thread in _threads(frames, waits_for))
+
+
+def _all_of(things: Iterable[Any]) -> Leftover | None:
+    last = None
+    for thing in things:
+        last = last or _Last()
+        last.add(thing)
+    if last is not None:
+        # All are added: take off the one that stood for that.
+        last.end()
+    return last
+
+
+def _branches(coro: Any, waits_for: Any) -> Iterator[tuple[list[FrameType], Any]]:
+    """
+    The callee's chain of awaits, and those of the tasks below it: frames, and the future at the end.
+    """
+    waiting = [(coro, waits_for)]
+    for _ in range(_MOST_BRANCHES):
+        if not waiting:
+            return
+        coro, waits_for = waiting.pop()
+        frames = list(frames_of(coro))
+        yield frames, waits_for
+        waiting += [(task.get_coro(), getattr(task, "_fut_waiter", None)) for task in tasks_below(frames, waits_for)]
+
+
+def tasks_below(frames: list[FrameType], waits_for: Any) -> list[asyncio.Task[Any]]:
+    """
+    The unfinished tasks one level below a chain of awaits.
+    """
+    found = {waits_for, *(getattr(waits_for, "_children", None) or ())}
+    for frame in frames:
+        values = frame.f_locals
+        if frame.f_code.co_name == "__aexit__":
+            # A task group, asyncio's or anyio's, that waits for its tasks.
+            found.update(getattr(values.get("self"), "_tasks", None) or ())
+        elif frame.f_code.co_name == "wait_for":
+            found.add(values.get("fut"))
+    return [task for task in found if isinstance(task, asyncio.Task) and not task.done()]
+
+
+def _threads(frames: list[FrameType], waits_for: Any) -> Iterator[Context | concurrent.futures.Future[Any]]:
     for frame in frames:
         if frame.f_code.co_name in _RUN_IN_THREAD:
-            for value in frame.f_locals.values():
-                if isinstance(value, Context):
-                    return Thread(value)
-    return _executor_behind(waits_for)
-
-
-def _executor_behind(waits_for: Any) -> Thread | None:
+            contexts = [value for value in frame.f_locals.values() if isinstance(value, Context)]
+            if contexts:
+                yield contexts[0]
+                return
     # What `run_in_executor` returns holds its thread's future in the closure
     # of the callback that would cancel it.
     callbacks: list[Any] = list(getattr(waits_for, "_callbacks", None) or ())
     for callback, _ in callbacks:
         if isinstance(callback, FunctionType):
             for cell in callback.__closure__ or ():
-                try:
-                    value = cell.cell_contents
-                except ValueError:
-                    continue
+                value = _content(cell)
                 if isinstance(value, concurrent.futures.Future) and value.running():
-                    return Thread(value)
-    return None
+                    yield value
+                    return
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
 
 
 def close(coro: Coroutine[Any, Any, Any], waited_for: Any) -> Leftover | None:
@@ -109,47 +202,78 @@ def close(coro: Coroutine[Any, Any, Any], waited_for: Any) -> Leftover | None:
 
         waited_for: What it has yielded to the event loop.
     """
+    # Looked for first: a closed coroutine has no frames.
+    things = list(_threads_and_tasks(coro, waited_for))
+    generators = generators_of(coro)
     try:
         waits_for = coro.throw(GeneratorExit)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:
-        # It has ended, whatever it said. What it waited for may go on: a task
-        # that takes no cancellation.
-        if not isinstance(waited_for, asyncio.Task) or waited_for.done():
-            return None
-        leftover = Leftover()
-        waited_for.add_done_callback(leftover.end)
-    else:
-        leftover = Leftover()
-        _run_on(coro, waits_for, leftover)
+        # It has ended, whatever it said. What it waited for may go on.
+        if isinstance(waited_for, asyncio.Future):
+            waited_for.add_done_callback(_retrieve)
+        # A generator with an `await` in its `finally` does not close at once.
+        return _all_of([*things, *(generator for generator in generators if generator.ag_frame is not None)])
+    leftover = Leftover()
+    _run_on(coro, waits_for, leftover)
     return leftover
+
+
+def _threads_and_tasks(coro: Any, waits_for: Any) -> Iterator[Any]:
+    for frames, awaited in _branches(coro, waits_for):
+        yield from _threads(frames, awaited)
+        yield from tasks_below(frames, awaited)
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    # Nobody is left who would ask for it, and asyncio would complain.
+    if not future.cancelled():
+        future.exception()
+
+
+_never_closed: set[Coroutine[Any, Any, Any]] = set()
 
 
 def _run_on(coro: Coroutine[Any, Any, Any], waits_for: Any, leftover: Leftover) -> None:
     """
     Let a coroutine that ignores even GeneratorExit go on by itself until it ends.
 
-    Left suspended it would never end, and complain when it is collected. It
-    gets no task: `asyncio.run` waits for every task, and would wait for this
-    one for ever.
+    Left suspended it would never end, and complain when it is collected. It is
+    not a task: `asyncio.run` waits for every task, and would wait for this one
+    for ever. But code that asks for the current task must find one; so another
+    task stands for it, which ends when it is told to.
     """
     loop = asyncio.get_running_loop()
     context = copy_context()
+    gone = loop.create_future()
+
+    async def stand_in() -> None:
+        await gone
+
+    task = loop.create_task(stand_in(), name="hungframe-orphan")
+    # Should the loop end first, it stays suspended, and better silent.
+    _never_closed.add(coro)
 
     def step(done: Any = None) -> None:
+        _enter_task(loop, task)
         try:
             yielded = coro.send(None)
         except BaseException:
+            _never_closed.discard(coro)
             leftover.end()
+            if not gone.done():
+                gone.set_result(None)
         else:
             wait(yielded)
+        finally:
+            _leave_task(loop, task)
 
     def wait(yielded: Any) -> None:
         if yielded is None:
             loop.call_soon(step, context=context)
         else:
-            # What the task does with a future that it was handed.
+            # What a task does with a future that it was handed.
             yielded._asyncio_future_blocking = False
             yielded.add_done_callback(step, context=context)
 

@@ -72,8 +72,9 @@ async def in_worker_async(call: Call, fn: Callable[[], Any]) -> Any:
 
     An async callee gets an event loop of its own there. Cancelling this leaves the worker.
     """
-    wake, wait = _trio_event() if in_trio() else _asyncio_event()
-    job = threads.start(functools.partial(_run, fn), wake)
+    on_trio = in_trio()
+    wake, wait = _trio_event() if on_trio else _asyncio_event()
+    job = threads.start(functools.partial(_run, fn, on_trio), wake)
     try:
         await wait()
     finally:
@@ -84,9 +85,18 @@ async def in_worker_async(call: Call, fn: Callable[[], Any]) -> Any:
     return job.take()
 
 
-def _run(fn: Callable[[], Any]) -> Any:
+def _run(fn: Callable[[], Any], on_trio: bool) -> Any:
+    """
+    Run a callee in a worker thread; an async one in a loop of the kind that its caller runs on.
+    """
     result = fn()
-    return asyncio.run(_awaiting(result)) if inspect.isawaitable(result) else result
+    if not inspect.isawaitable(result):
+        return result
+    if on_trio:
+        import trio
+
+        return trio.run(_awaiting, result)
+    return asyncio.run(_awaiting(result))
 
 
 def _asyncio_event() -> tuple[Callable[[], None], Callable[[], Awaitable[None]]]:

@@ -60,7 +60,9 @@ class Job(Leftover):
         try:
             self.result = context.run(fn)
         except BaseException as error:
-            self.error = error
+            # Kept for the caller, if it is still there: with its traceback it
+            # holds this frame, which holds this job.
+            self.error = None if self.left else error
         finally:
             del fn, context
             self.end()

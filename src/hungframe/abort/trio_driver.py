@@ -18,7 +18,7 @@ import trio
 
 from hungframe.abort import where
 from hungframe.abort.asyncio_driver import Abandoned
-from hungframe.abort.leftovers import Leftover
+from hungframe.abort.leftovers import Leftover, threads_behind
 
 if TYPE_CHECKING:
     from hungframe.abort.call import Call
@@ -138,6 +138,8 @@ async def _drive(call: Call, coro: Coroutine[Any, Any, Any], grace: float) -> An
     if callee.running:
         call.aborting = call.disturbed = True
         call.where = where.of_frames(list(where.frames_of(coro)))
+        # A thread that its waiter abandons stays, although the callee ends.
+        call.leftover = threads_behind(coro, None)
         callee.scope.cancel()
         # The grace is the callee's even if the caller is cancelled meanwhile;
         # the caller's own next checkpoint tells it so.
@@ -155,3 +157,6 @@ def _leave(call: Call, callee: _Callee, coro: Coroutine[Any, Any, Any]) -> None:
     if not call.aborting:
         call.where = where.of_frames(list(where.frames_of(coro)))
     call.leftover = callee
+    if callee.task is not None:
+        # From here on the two go separate ways.
+        callee.task.context = callee.task.context.copy()

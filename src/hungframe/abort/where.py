@@ -4,9 +4,10 @@ Where a callee hangs: file, line and function of its innermost frames, and no va
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
-from types import CodeType, CoroutineType, FrameType
+from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, TracebackType
 from typing import Any
 
 # Innermost frames told; more is a traceback, not an answer. The outermost, the
@@ -48,19 +49,39 @@ def frames_of(awaitable: Any, waits_for: Any = None) -> Iterator[FrameType]:
 
         waits_for: What it has yielded to the event loop; a task is followed further.
     """
+    for link in _chain(awaitable, waits_for):
+        frame = _first(link, "cr_frame", "gi_frame", "ag_frame")
+        if isinstance(frame, FrameType):
+            yield frame
+
+
+def generators_of(awaitable: Any) -> list[AsyncGeneratorType[Any, Any]]:
+    """
+    The async generators in the chain of awaits of a suspended coroutine.
+    """
+    return [link for link in _chain(awaitable, None) if isinstance(link, AsyncGeneratorType)]
+
+
+def _chain(awaitable: Any, waits_for: Any) -> Iterator[Any]:
     for _ in range(_LONGEST_CHAIN):
         if awaitable is None:
             if waits_for is None:
                 return
             awaitable, waits_for = _coroutine_of(waits_for), None
             continue
+        yield awaitable
         if type(awaitable) is CoroutineType:
-            frame, awaitable = awaitable.cr_frame, awaitable.cr_await
+            awaitable = awaitable.cr_await
+        elif type(awaitable).__name__ in _STEPS:
+            # A step of an async generator tells its generator to the garbage
+            # collector only.
+            referents = gc.get_referents(awaitable)
+            awaitable = next((each for each in referents if isinstance(each, AsyncGeneratorType)), None)
         else:
-            frame = _first(awaitable, "gi_frame", "ag_frame", "cr_frame")
             awaitable = _first(awaitable, "gi_yieldfrom", "ag_await", "cr_await")
-        if isinstance(frame, FrameType):
-            yield frame
+
+
+_STEPS = frozenset({"async_generator_asend", "async_generator_athrow"})
 
 
 def of_frames(frames: list[FrameType]) -> Where:
@@ -70,13 +91,24 @@ def of_frames(frames: list[FrameType]) -> Where:
     return Where([(frame.f_code, frame.f_lineno) for frame in reversed(frames)])
 
 
+def of_traceback(traceback: TracebackType | None) -> Where:
+    """
+    The place that an exception came from.
+    """
+    frames: list[tuple[CodeType, int]] = []
+    while traceback is not None:
+        frames.append((traceback.tb_frame.f_code, traceback.tb_lineno))
+        traceback = traceback.tb_next
+    return Where(frames[::-1])
+
+
 def of_thread(ident: int | None, stop_at: CodeType | None = None) -> Where:
     """
     The place that a thread is at, down to the frame of *stop_at*.
     """
     # The one way to another thread's stack; documented, in spite of its name.
-    stacks = sys._current_frames()  # pyright: ignore[reportPrivateUsage]
-    frame = stacks.get(ident) if ident is not None else None
+    # Not kept: it has this very frame in it, too, which would make a cycle.
+    frame = sys._current_frames().get(ident or 0)  # pyright: ignore[reportPrivateUsage]
     frames: list[tuple[CodeType, int]] = []
     while frame is not None and frame.f_code is not stop_at and len(frames) < _LONGEST_CHAIN:
         frames.append((frame.f_code, frame.f_lineno))
