@@ -15,10 +15,11 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NoReturn
 
 from hungframe._core.outcome import NO_STATUS, Outcome, classify
-from hungframe._core.states import Permit, Refusal
+from hungframe._core.states import NO_PERMIT, Permit, Refusal
 from hungframe.abort import asyncio_driver
 from hungframe.abort.asyncio_driver import Abandoned
 from hungframe.abort.call import Call, current_call
+from hungframe.abort.runners import NotAwaitableError
 from hungframe.abort.where import NOWHERE
 from hungframe.errors import BudgetExhaustedError, CallTimeoutError, CircuitOpenError, TooManyOrphansError
 from hungframe.limits import Limits
@@ -79,10 +80,8 @@ class Engine(Policies):
             if isinstance(answer, Refusal):
                 if self.refusing():
                     self._refuse(CircuitOpenError, answer.reason, answer.retry_after, timeout, budget_before)
-                # A permit of no generation: what comes of it teaches nothing,
-                # just as if the breaker had refused.
                 would_reject = answer.reason
-                answer = Permit(0)
+                answer = NO_PERMIT
             elif answer.probe:
                 timeout = longest
             permit = answer
@@ -216,7 +215,7 @@ class Engine(Policies):
         now = self.clock.now()
         if asyncio_driver.end(call):
             self._end(call, now)
-            self.settle(call, _cancelled(call, now), now)
+            self.settle(call, _CANCELLED, now)
             return asyncio.CancelledError(*call.cancel_args)
         if call.aborting:
             return self._timed_out(call, now, left=False)
@@ -245,7 +244,7 @@ class Engine(Policies):
         if cancelled:
             # The caller's own cancellation wins over everything.
             self._end(call, now)
-            self.settle(call, _cancelled(call, now), now)
+            self.settle(call, _CANCELLED, now)
             if is_cancel or not isinstance(error, Exception):
                 return None
             return asyncio.CancelledError(*call.cancel_args)
@@ -254,8 +253,7 @@ class Engine(Policies):
         if call.aborting and (is_cancel or isinstance(error, Exception)):
             return self._timed_out(call, now, left=False)
         self._end(call, now)
-        outcome = self.classified(error, call.limits)
-        self.settle(call, _cancelled(call, now) if outcome is _CANCELLED else outcome, now)
+        self.settle(call, self.classified(error, call.limits), now)
         return None
 
     def _timed_out(self, call: Call, now: float, *, left: bool) -> CallTimeoutError:
@@ -267,7 +265,7 @@ class Engine(Policies):
             receipt=receipt,
             where=call.where,
         )
-        self.settle(call, Outcome.TIMEOUT, now, error)
+        self.settle(call, _CANCELLED if _is_cut_short(call) else _TIMEOUT, now, error)
         return error
 
     def _end(self, call: Call, now: float) -> Any:
@@ -275,6 +273,8 @@ class Engine(Policies):
         Count what the callee has left behind; return its receipt, if there is something.
         """
         leftover, call.leftover = call.leftover, None
+        if leftover is not None:
+            leftover.release()
         if leftover is None or not leftover.running:
             call.ended = True
             return None if leftover is None else "late"
@@ -293,6 +293,8 @@ class Engine(Policies):
         """
         The outcome that a result or an exception stands for.
         """
+        if isinstance(ended, NotAwaitableError):
+            return _CANCELLED
         if limits.classify is not None and (isinstance(ended, Exception) or not isinstance(ended, BaseException)):
             try:
                 outcome = limits.classify(ended)
@@ -343,13 +345,12 @@ def _within(timeout: float, outer: Call) -> float:
     return max(0.0, min(timeout, outer.deadline - outer.limits.clock.now()))
 
 
-def _cancelled(call: Call, now: float) -> Outcome:
+def _is_cut_short(call: Call) -> bool:
     """
-    The outcome of a call that was cancelled by its caller.
+    Tell whether the time of the call around is up as well.
 
-    Where the caller is the guarded call around it, at the deadline that both
-    share, the callee has hung for all the time that there was: a timeout. Else
-    a guard within a guard of shorter timeout would never learn.
+    An outer deadline that leaves a call less than its own timeout says nothing
+    of the provider: three impatient callers must not open its breaker.
     """
     outer = call.outer
-    return _TIMEOUT if outer is not None and outer.aborting and now >= call.deadline else _CANCELLED
+    return outer is not None and outer.deadline - outer.limits.clock.now() < 0.001

@@ -15,10 +15,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
+from hungframe._core import check
 from hungframe._core.breaker import CircuitBreaker
 from hungframe._core.latency import AdaptiveTimeout
 from hungframe._core.outcome import Outcome
-from hungframe._core.states import BreakerState, Permit, Refusal
+from hungframe._core.states import NO_PERMIT, BreakerState, Permit, Refusal
 from hungframe.clock import SYSTEM_CLOCK
 from hungframe.ports import Breaker, Budget, Clock, TimeoutPolicy
 
@@ -116,13 +117,20 @@ class ForeignBreaker:
 
     def acquire(self, now: float, *, timeout: float = 90.0) -> Permit | Refusal:
         """Ask it."""
-        answer = self._faults.attempt("breaker.acquire()", None, self._breaker.acquire, now, timeout=timeout)
+        fallback: Permit | Refusal = NO_PERMIT
+        answer = self._faults.attempt("breaker.acquire()", fallback, self._acquire, now, timeout)
         self.state(now)
-        return Permit(0) if answer is None else answer
+        return answer
+
+    def _acquire(self, now: float, timeout: float) -> Permit | Refusal:
+        answer: object = self._breaker.acquire(now, timeout=timeout)
+        if not isinstance(answer, (Permit, Refusal)):
+            raise TypeError(f"acquire() must return a Permit or a Refusal, got {answer!r}")
+        return answer
 
     def record(self, permit: Permit, outcome: Outcome | str, now: float, *, seconds: float | None = None) -> None:
         """Tell it, unless it never gave that permit."""
-        if permit.generation == 0:
+        if permit is NO_PERMIT:
             return
         # A subclass of the built-in one knows slow calls; the port does not.
         extra = {"seconds": seconds} if isinstance(self._breaker, CircuitBreaker) else {}
@@ -131,7 +139,7 @@ class ForeignBreaker:
 
     def release(self, permit: Permit, now: float) -> None:
         """Give it back, unless it never gave it."""
-        if permit.generation == 0:
+        if permit is NO_PERMIT:
             return
         self._faults.attempt("breaker.release()", None, self._breaker.release, permit, now)
 
@@ -180,8 +188,8 @@ class ForeignBreaker:
 
     def steering(self, verb: str) -> Callable[[float], None] | None:
         """The method for an operator's *verb*, if there is one."""
-        method = getattr(self._breaker, verb, None)
-        return method if callable(method) else None
+        method: Any = getattr(self._breaker, verb, None)
+        return cast("Callable[[float], None]", method) if callable(method) else None
 
 
 class ForeignBudget:
@@ -209,7 +217,10 @@ class ForeignBudget:
 
     def retry_after(self, tokens: float, now: float) -> float:
         """Tell when."""
-        return self._faults.attempt("budget.retry_after()", 0.0, self._budget.retry_after, tokens, now)
+        return self._faults.attempt("budget.retry_after()", 0.0, self._retry_after, tokens, now)
+
+    def _retry_after(self, tokens: float, now: float) -> float:
+        return check.number("retry_after()", self._budget.retry_after(tokens, now), at_least=0, finite=False)
 
     def pause(self, until: float) -> None:
         """Pause."""

@@ -273,6 +273,9 @@ class Guard:
         """
         Call an async function under this guard, and await it.
 
+        With `isolate="thread"` it takes a sync function as well, and runs it in a worker thread without
+        blocking the loop.
+
         Raises:
             CallRejectedError: If the guard refuses; *fn* was not called.
 

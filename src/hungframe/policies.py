@@ -155,18 +155,14 @@ class Policies:
         self.notice(now)
 
     def _look_for_suspects(self, now: float) -> None:
-        old = [
-            call
-            for call in self.lanes.in_flight()
-            if call.started_at + _LEAST_SUSPECT_AGE <= now and call.permit is self.breaker.shared_permit
+        flying = [
+            call for call in self.lanes.in_flight() if call.permit is self.breaker.shared_permit and not call.ended
         ]
-        p95 = self.p95(now) if old else None
+        p95 = self.p95(now) if flying else None
         if p95 is None:
             return
         age = max(2 * p95, _LEAST_SUSPECT_AGE)
-        for call in old:
-            if call.ended:
-                continue
+        for call in flying:
             if call.started_at + age <= now:
                 self.suspects[call] = None
             else:
@@ -213,6 +209,8 @@ class Policies:
             state = self.breaker.state(now)
             self._turn(state, now, wall)
             rate = self.breaker.failure_rate(now)
+            if state is BreakerState.OPEN and isinstance(self.breaker, CircuitBreaker):
+                rate = self.breaker.opened_at_rate
         if self.sinks:
             self.teller.state(state, rate)
 

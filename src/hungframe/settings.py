@@ -4,6 +4,7 @@ Read the settings of a guard, and refuse the wrong ones where they were given.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -55,7 +56,7 @@ def engine_of(
             _port("budget", each, _BUDGET, "a TokenBucket, a Budget port, several of them or None")
     if clock is not None:
         _port("clock", clock, _CLOCK, "a Clock port or None")
-    given: object = sinks
+    given: Any = sinks
     if callable(given) or isinstance(given, str) or not isinstance(given, Iterable):
         raise TypeError(f"sinks must be a sequence of callables, got {sinks!r}; one sink is given as [sink]")
     sinks = tuple(sinks)
@@ -100,7 +101,7 @@ def limits_of(
         total_timeout=total_timeout,
         learner=policy if learns_apart else engine.timeout,
         learns_apart=learns_apart,
-        grace=DEFAULT if grace is DEFAULT else _checked_grace(grace, policy),
+        grace=DEFAULT if grace is DEFAULT else _checked_grace(grace, policy, total_timeout),
         isolate=isolate,
         classify=classify,
     )
@@ -119,12 +120,14 @@ def checked_timeout(timeout: TimeoutPolicy | float | None) -> TimeoutPolicy | fl
     return check.number("timeout", timeout, above=0)
 
 
-def _checked_grace(grace: float, timeout: LearnedTimeout) -> float:
+def _checked_grace(grace: float, timeout: LearnedTimeout, total_timeout: float | None) -> float:
     check.number("grace", grace, at_least=0)
-    shortest = timeout.seconds if isinstance(timeout, FixedTimeout) else None
+    shortest = math.inf if total_timeout is None else total_timeout
+    if isinstance(timeout, FixedTimeout):
+        shortest = min(shortest, timeout.seconds)
     if isinstance(timeout, AdaptiveTimeout):
-        shortest = min(timeout.floor, timeout.initial)
-    if shortest is not None and grace > shortest:
+        shortest = min(shortest, timeout.floor, timeout.initial)
+    if grace > shortest:
         raise ValueError(f"grace must be at most the timeout ({shortest!r}), got {grace!r}")
     return grace
 

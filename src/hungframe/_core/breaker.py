@@ -91,6 +91,7 @@ class CircuitBreaker:
         "_weights",
         "_window",
         "generation",
+        "opened_at_rate",
         "shared_permit",
     )
 
@@ -131,6 +132,7 @@ class CircuitBreaker:
         self._probe_started_at = self._probe_started_before = self._probe_lease_until = -math.inf
         self._suspects = self._streak = self._openings = 0
         self._open_until = -math.inf
+        self.opened_at_rate: float | None = None
         self._override: BreakerState | None = None
         self._start(BreakerState.CLOSED)
 
@@ -383,6 +385,8 @@ class CircuitBreaker:
             open_for = min(self._open_for * self._backoff**self._openings, self._max_open_for)
         except OverflowError:
             open_for = self._max_open_for
+        total, failed = self._sums()
+        self.opened_at_rate = failed / total if total else None
         self._openings += 1
         self._open_until = now + open_for
         self._start(BreakerState.OPEN)

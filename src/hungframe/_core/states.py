@@ -41,6 +41,11 @@ class Permit:
         return f"Permit(generation={self.generation}, probe={self.probe})"
 
 
+# The permit of a call that the breaker has refused and that is made all the
+# same, since the breaker is switched off: what comes of it teaches nothing.
+NO_PERMIT = Permit(0)
+
+
 class Refusal:
     """
     No permit: why, and in how many seconds it is worth asking again (None: no time can be named).

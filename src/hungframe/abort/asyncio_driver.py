@@ -84,7 +84,7 @@ def _hand_on(call: Call, coro: Coroutine[Any, Any, Any], thrown: BaseException) 
     """
     Throw into the callee what was thrown at its caller; return what it yields next.
     """
-    call.disturbed = True
+    _disturb(call)
     if call.must_leave:
         call.leftover = leftovers.close(coro, call.waits_for) or call.leftover
         raise Abandoned
@@ -110,6 +110,17 @@ def _hand_on(call: Call, coro: Coroutine[Any, Any, Any], thrown: BaseException) 
     return yielded
 
 
+def _disturb(call: Call) -> None:
+    """
+    From here on somebody wants the callee to end; few calls come here, so only now is an account opened.
+    """
+    if not call.disturbed:
+        call.disturbed = True
+        call.must_leave = call.ambiguous = False
+        call.cancels_sent = 0
+        call.cancel_args = ()
+
+
 def end(call: Call) -> bool:
     """
     Take back the cancellations that were sent to the task of a call that has ended.
@@ -119,13 +130,20 @@ def end(call: Call) -> bool:
     """
     if call.lane is None:
         return False
-    call.lane.stay(call)
+    theirs = False
+    if call.disturbed:
+        call.lane.stay(call)
+        theirs = _settle_cancels(call)
+    # What an orphan still needs of the call is not the callee's frames.
+    call.coro = call.waits_for = call.lane = call.task = None
+    return theirs
+
+
+def _settle_cancels(call: Call) -> bool:
     theirs = _cancelled_from_outside(call)
     if sys.version_info >= (3, 11):
         for _ in range(call.cancels_sent):
             _task(call).uncancel()
-    # What an orphan still needs of the call is not the callee's frames.
-    call.coro = call.waits_for = call.lane = call.task = None
     return theirs
 
 
@@ -188,17 +206,17 @@ def _is_coming(call: Call) -> bool:
     coro = call.coro
     if coro is None or call.limits.clock.now() - call.deadline < _HELD_UP:
         return False
-    below = leftovers.tasks_below(list(where.frames_of(coro)), waits_for)
+    below = leftovers.tasks_below(list(where.frames_of(coro)), waits_for, done=True)
     for _ in range(_MOST_TURNS):
         if any(_has_come(task) for task in below):
             return True
-        below = [deeper for task in below for deeper in leftovers.tasks_below(_frames(task), _waits(task))]
+        below = [deeper for task in below for deeper in leftovers.tasks_below(_frames(task), _waits(task), done=True)]
     return False
 
 
 def _has_come(task: asyncio.Task[Any]) -> bool:
     waits_for = _waits(task)
-    return waits_for is None or bool(waits_for.done())
+    return task.done() or waits_for is None or bool(waits_for.done())
 
 
 def _waits(task: asyncio.Task[Any]) -> Any:
@@ -218,7 +236,8 @@ def _waits_for(call: Call) -> Any:
 def _cancel_callee(call: Call) -> None:
     if call.ended or call.lane is None:
         return
-    call.aborting = call.disturbed = True
+    _disturb(call)
+    call.aborting = True
     waits_for = _waits_for(call)
     coro = call.coro if call.coro is not None else _task(call).get_coro()
     frames = list(where.frames_of(coro, waits_for))

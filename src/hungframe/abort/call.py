@@ -82,14 +82,16 @@ class Call:
     """The callee; None for a block."""
     waits_for: Any
     """What the callee has yielded to the event loop."""
+    cancels_before: int
+    """Cancellations of the task that were pending when the call began."""
+
+    # There once it is disturbed on asyncio.
     must_leave: bool
     """The callee has had its grace."""
     ambiguous: bool
     """On 3.10: somebody has cancelled the task, and nobody can tell who."""
     cancel_args: tuple[Any, ...]
     """The message of a cancellation that came from outside: some that cancel know their own by it."""
-    cancels_before: int
-    """Cancellations of the task that were pending when the call began."""
     cancels_sent: int
 
 

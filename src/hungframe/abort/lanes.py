@@ -55,13 +55,8 @@ class LoopLane:
         call.task = task
         call.coro = coro
         call.waits_for = None
-        call.must_leave = False
-        call.cancel_args = ()
-        call.cancels_sent = 0
         if sys.version_info >= (3, 11):
             call.cancels_before = task.cancelling()
-        else:
-            call.ambiguous = False
         call.lane = self
         deadline = call.deadline
         if deadline < self._last_deadline:

@@ -15,10 +15,10 @@ import weakref
 from asyncio.tasks import _enter_task, _leave_task  # pyright: ignore[reportPrivateUsage]
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextvars import Context, copy_context
-from types import AsyncGeneratorType, FrameType, FunctionType
+from types import AsyncGeneratorType, CoroutineType, FrameType, FunctionType
 from typing import Any
 
-from hungframe.abort.where import frames_of, generators_of
+from hungframe.abort.where import frames_of, links_of
 
 # A tree of tasks with more branches than this is not walked to its end.
 _MOST_BRANCHES = 100
@@ -52,6 +52,11 @@ class Leftover:
         if self._ended:
             tell()
 
+    def release(self) -> None:
+        """
+        The callee is through: keep nothing of it.
+        """
+
     def end(self, *_: object) -> None:
         """
         It has ended.
@@ -62,7 +67,7 @@ class Leftover:
 
 
 # What runs on, and by what it is known.
-_Thing = asyncio.Task[Any] | concurrent.futures.Future[Any] | Context | AsyncGeneratorType[Any, Any]
+_Thing = asyncio.Task[Any] | concurrent.futures.Future[Any] | tuple[Context, FrameType] | AsyncGeneratorType[Any, Any]
 
 
 class _Last(Leftover):
@@ -70,31 +75,46 @@ class _Last(Leftover):
     Several things that run on; it has ended when the last of them has.
     """
 
-    __slots__ = ("_count", "_held", "_lock")
+    __slots__ = ("_count", "_frames", "_held", "_lock")
 
     def __init__(self) -> None:
         super().__init__()
         # One for the one who adds them.
         self._count = 1
         self._held: list[Any] = []
+        self._frames: list[FrameType] = []
         # They end in threads of their own.
         self._lock = threading.Lock()
 
-    def add(
-        self, thing: asyncio.Task[Any] | concurrent.futures.Future[Any] | Context | AsyncGeneratorType[Any]
-    ) -> None:
+    def add(self, thing: _Thing) -> None:
         """
-        Wait for *thing* as well: a task, a thread's future, a context that only a thread holds until it is done,
-        or an async generator, which only the loop holds that closes it.
+        Wait for *thing* as well: a task, a thread's future, a context that only a thread holds until it is done
+        (and the frame that it was found in), or an async generator, which only the loop holds that closes it.
         """
         with self._lock:
             self._count += 1
-        if isinstance(thing, (AsyncGeneratorType, Context)):
+        if isinstance(thing, tuple):
+            context, frame = thing
+            self._held.append(weakref.ref(context, self.end))
+            self._frames.append(frame)
+        elif isinstance(thing, AsyncGeneratorType):
             self._held.append(weakref.ref(thing, self.end))
         elif isinstance(thing, asyncio.Task):
             thing.add_done_callback(self._end_task)
         else:
             thing.add_done_callback(self.end)
+
+    def release(self) -> None:
+        """
+        Let the frames go, which hold what must be held by nobody but a thread.
+        """
+        frames, self._frames = self._frames, []
+        for frame in frames:
+            try:
+                frame.clear()
+            except RuntimeError:
+                # It runs still, and will let go itself.
+                continue
 
     def _end_task(self, task: asyncio.Task[Any]) -> None:
         # Nobody is left who would ask for it, and asyncio would complain.
@@ -152,30 +172,25 @@ def _branches(coro: Any, waits_for: Any) -> Iterator[tuple[list[FrameType], Any]
         waiting += [(task.get_coro(), getattr(task, "_fut_waiter", None)) for task in tasks_below(frames, waits_for)]
 
 
-def tasks_below(frames: list[FrameType], waits_for: Any) -> list[asyncio.Task[Any]]:
+def tasks_below(frames: list[FrameType], waits_for: Any, *, done: bool = False) -> list[asyncio.Task[Any]]:
     """
-    The unfinished tasks one level below a chain of awaits.
+    The tasks one level below a chain of awaits: those that have not ended, or, if *done*, those too that have.
     """
     found = {waits_for, *(getattr(waits_for, "_children", None) or ())}
     for frame in frames:
-        values = frame.f_locals
         if frame.f_code.co_name == "__aexit__":
             # A task group, asyncio's or anyio's, that waits for its tasks.
-            found.update(getattr(values.get("self"), "_tasks", None) or ())
+            found.update(getattr(frame.f_locals.get("self"), "_tasks", None) or ())
         elif frame.f_code.co_name == "wait_for":
-            found.add(values.get("fut"))
-    return [task for task in found if isinstance(task, asyncio.Task) and not task.done()]
+            found.add(frame.f_locals.get("fut"))
+    return [task for task in found if isinstance(task, asyncio.Task) and (done or not task.done())]
 
 
-def _threads(frames: list[FrameType], waits_for: Any) -> Iterator[Context | concurrent.futures.Future[Any]]:
-    for frame in frames:
-        if frame.f_code.co_name in _RUN_IN_THREAD:
-            contexts = [value for value in frame.f_locals.values() if isinstance(value, Context)]
-            if contexts:
-                yield contexts[0]
-                return
-    # What `run_in_executor` returns holds its thread's future in the closure
-    # of the callback that would cancel it.
+def _threads(
+    frames: list[FrameType], waits_for: Any
+) -> Iterator[concurrent.futures.Future[Any] | tuple[Context, FrameType]]:
+    # What `run_in_executor` and `asyncio.to_thread` wait for holds its
+    # thread's future in the closure of the callback that would cancel it.
     callbacks: list[Any] = list(getattr(waits_for, "_callbacks", None) or ())
     for callback, _ in callbacks:
         if isinstance(callback, FunctionType):
@@ -184,6 +199,16 @@ def _threads(frames: list[FrameType], waits_for: Any) -> Iterator[Context | conc
                 if isinstance(value, concurrent.futures.Future) and value.running():
                     yield value
                     return
+    for frame in frames:
+        if frame.f_code.co_name in _RUN_IN_THREAD:
+            values = frame.f_locals
+            contexts = [value for value in values.values() if isinstance(value, Context)]
+            if isinstance(values, dict):
+                # Before 3.13 a copy, which the frame would keep.
+                values.clear()
+            if contexts:
+                yield contexts[0], frame
+                return
 
 
 def _content(cell: Any) -> Any:
@@ -204,7 +229,7 @@ def close(coro: Coroutine[Any, Any, Any], waited_for: Any) -> Leftover | None:
     """
     # Looked for first: a closed coroutine has no frames.
     things = list(_threads_and_tasks(coro, waited_for))
-    generators = generators_of(coro)
+    links = list(links_of(coro))
     try:
         waits_for = coro.throw(GeneratorExit)
     except (KeyboardInterrupt, SystemExit):
@@ -213,8 +238,16 @@ def close(coro: Coroutine[Any, Any, Any], waited_for: Any) -> Leftover | None:
         # It has ended, whatever it said. What it waited for may go on.
         if isinstance(waited_for, asyncio.Future):
             waited_for.add_done_callback(_retrieve)
+        for link in links:
+            if isinstance(link, CoroutineType) and link.cr_frame is not None:
+                # A coroutine below ignores it; what it waits for now is lost,
+                # and asking it to go on makes it wait anew.
+                leftover = Leftover()
+                _run_on(link, None, leftover)
+                return leftover
         # A generator with an `await` in its `finally` does not close at once.
-        return _all_of([*things, *(generator for generator in generators if generator.ag_frame is not None)])
+        open_still = [link for link in links if isinstance(link, AsyncGeneratorType) and link.ag_frame is not None]
+        return _all_of([*things, *open_still])
     leftover = Leftover()
     _run_on(coro, waits_for, leftover)
     return leftover

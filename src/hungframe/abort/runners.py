@@ -10,6 +10,7 @@ import inspect
 import math
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context, copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,12 @@ from hungframe.abort.asyncio_driver import Abandoned
 if TYPE_CHECKING:
     from hungframe.abort.call import Call
     from hungframe.abort.lanes import Lanes
+
+
+class NotAwaitableError(TypeError):
+    """
+    An async call of something that is not async: nothing was guarded.
+    """
 
 
 def in_place(call: Call, awaitable: Awaitable[Any], lanes: Lanes) -> Awaitable[Any]:
@@ -92,11 +99,24 @@ def _run(fn: Callable[[], Any], on_trio: bool) -> Any:
     result = fn()
     if not inspect.isawaitable(result):
         return result
-    if on_trio:
-        import trio
+    contexts: list[Context] = []
 
-        return trio.run(_awaiting, result)
-    return asyncio.run(_awaiting(result))
+    async def main() -> Any:
+        try:
+            return await result
+        finally:
+            contexts.append(copy_context())
+
+    try:
+        if on_trio:
+            import trio
+
+            return trio.run(main)
+        return asyncio.run(main())
+    finally:
+        # The loop ran it in a context of its own.
+        for context in contexts:
+            threads.adopt(context)
 
 
 def _asyncio_event() -> tuple[Callable[[], None], Callable[[], Awaitable[None]]]:

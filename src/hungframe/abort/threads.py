@@ -95,10 +95,7 @@ class Job(Leftover):
         """
         context, self._context = self._context, None
         assert context is not None
-        for variable in context:
-            value = context[variable]
-            if variable.get(_UNSET) is not value:
-                variable.set(value)
+        adopt(context)
         error, self.error = self.error, None
         if error is not None:
             try:
@@ -108,6 +105,16 @@ class Job(Leftover):
                 del error
         result, self.result = self.result, None
         return result
+
+
+def adopt(context: Context) -> None:
+    """
+    Set each variable of the current context to what it is in *context*.
+    """
+    for variable in context:
+        value = context[variable]
+        if variable.get(_UNSET) is not value:
+            variable.set(value)
 
 
 _UNSET: Any = object()

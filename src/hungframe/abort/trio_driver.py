@@ -32,9 +32,11 @@ class _Callee(Leftover):
 
     __slots__ = ("_coro", "_waiter", "error", "result", "returned", "scope", "task")
 
-    def __init__(self, coro: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, coro: Coroutine[Any, Any, Any], deadline: float) -> None:
         super().__init__()
-        self.scope = trio.CancelScope()
+        # Its deadline is the one that holds for the caller, so that the callee
+        # is told of it when it asks trio.
+        self.scope = trio.CancelScope(deadline=deadline)
         self.error: BaseException | None = None
         self.result: Any = None
         self.returned = False
@@ -118,9 +120,9 @@ async def drive(call: Call, coro: Coroutine[Any, Any, Any], lanes: Lanes) -> Any
 
 
 async def _drive(call: Call, coro: Coroutine[Any, Any, Any], grace: float) -> Any:
-    callee = _Callee(coro)
     left = call.deadline - call.limits.clock.now()
     until = trio.current_time() + left if left < math.inf else math.inf
+    callee = _Callee(coro, trio.current_effective_deadline())
     try:
         with trio.CancelScope(deadline=until):
             await callee.wait()
@@ -150,6 +152,10 @@ async def _drive(call: Call, coro: Coroutine[Any, Any, Any], grace: float) -> An
         await trio.lowlevel.checkpoint_if_cancelled()
         if callee.running:
             raise Abandoned
+    if callee.scope.cancelled_caught:
+        # By the deadline of a scope around the caller, which is told now.
+        call.aborting = call.disturbed = True
+        await trio.lowlevel.checkpoint_if_cancelled()
     return callee.take()
 
 

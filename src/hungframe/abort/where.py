@@ -5,6 +5,7 @@ Where a callee hangs: file, line and function of its innermost frames, and no va
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, TracebackType
@@ -49,25 +50,21 @@ def frames_of(awaitable: Any, waits_for: Any = None) -> Iterator[FrameType]:
 
         waits_for: What it has yielded to the event loop; a task is followed further.
     """
-    for link in _chain(awaitable, waits_for):
+    for link in links_of(awaitable, waits_for):
         frame = _first(link, "cr_frame", "gi_frame", "ag_frame")
         if isinstance(frame, FrameType):
             yield frame
 
 
-def generators_of(awaitable: Any) -> list[AsyncGeneratorType[Any, Any]]:
+def links_of(awaitable: Any, waits_for: Any = None) -> Iterator[Any]:
     """
-    The async generators in the chain of awaits of a suspended coroutine.
+    The chain of awaits itself: coroutines and generators, outermost first.
     """
-    return [link for link in _chain(awaitable, None) if isinstance(link, AsyncGeneratorType)]
-
-
-def _chain(awaitable: Any, waits_for: Any) -> Iterator[Any]:
     for _ in range(_LONGEST_CHAIN):
         if awaitable is None:
             if waits_for is None:
                 return
-            awaitable, waits_for = _coroutine_of(waits_for), None
+            awaitable, waits_for = _coroutine_of(waits_for)
             continue
         yield awaitable
         if type(awaitable) is CoroutineType:
@@ -111,21 +108,26 @@ def of_thread(ident: int | None, stop_at: CodeType | None = None) -> Where:
     frame = sys._current_frames().get(ident or 0)  # pyright: ignore[reportPrivateUsage]
     frames: list[tuple[CodeType, int]] = []
     while frame is not None and frame.f_code is not stop_at and len(frames) < _LONGEST_CHAIN:
-        frames.append((frame.f_code, frame.f_lineno))
+        # What of hungframe lies around the callee hangs nowhere.
+        if _HERE not in frame.f_code.co_filename:
+            frames.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back
     return Where(frames)
 
 
-def _coroutine_of(waits_for: Any) -> Any:
+_HERE = os.path.join("hungframe", "abort", "")
+
+
+def _coroutine_of(waits_for: Any) -> tuple[Any, Any]:
     """
-    The coroutine behind a task, or behind the first unfinished child of a gather.
+    The coroutine behind a task, or behind the first unfinished child of a gather, and what that waits for.
     """
     for child in getattr(waits_for, "_children", ()):
         if not child.done():
             waits_for = child
             break
     get_coro = getattr(waits_for, "get_coro", None)
-    return get_coro() if get_coro is not None else None
+    return (get_coro(), getattr(waits_for, "_fut_waiter", None)) if get_coro is not None else (None, None)
 
 
 def _first(thing: Any, *names: str) -> Any:
