@@ -106,21 +106,19 @@ class Attempt:
 
         self._engine.lanes.others[call] = None
         left = call.deadline - call.limits.clock.now()
-        scope = trio.CancelScope(deadline=trio.current_time() + left if left < math.inf else math.inf)
+        scope = self._scope = trio.CancelScope()
         scope.__enter__()
-        self._scope = scope
+        if left < math.inf:
+            until = trio.current_time() + left
+            trio.lowlevel.spawn_system_task(_cancel_at, until, scope, call, trio.lowlevel.current_task())
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         if self._scope is not None:
             self._scope.__exit__(exc_type, error, traceback)
-            if self._scope.cancelled_caught or (self._scope.cancel_called and error is not None):
-                call = self._entered()
-                call.aborting = call.disturbed = True
-                call.where = where.of_traceback(traceback)
-                if self._scope.cancelled_caught:
-                    error = asyncio.CancelledError()
+            if self._scope.cancelled_caught:
+                error = asyncio.CancelledError()
         instead = self._leave(error)
         if instead is None:
             return False
@@ -129,3 +127,26 @@ class Attempt:
         finally:
             # A frame that holds the exception which holds the frame is a cycle.
             del instead, error
+
+
+async def _cancel_at(until: float, scope: trio.CancelScope, call: Call, task: trio.lowlevel.Task) -> None:
+    """
+    Cancel a block on trio at its deadline, unless it has just been woken: then it may have its answer first.
+    """
+    import trio
+
+    while not call.ended:
+        left = until - trio.current_time()
+        if left <= 0:
+            await trio.lowlevel.checkpoint()
+            break
+        # In steps, so that a block that ends early is not watched for long.
+        await trio.sleep(min(left, _STEP))
+    if not call.ended:
+        call.aborting = call.disturbed = True
+        call.where = where.of_frames(list(where.frames_of(task.coro)))
+        scope.cancel()
+
+
+# Seconds.
+_STEP = 1.0

@@ -35,6 +35,9 @@ _TIMEOUT = Outcome.TIMEOUT
 _REJECTED = Outcome.REJECTED.ordinal
 
 
+# Seconds for which a half-open permit is held at most.
+_LONGEST_LEASE = 600.0
+
 # What a callee returns instead of doing its work.
 _NOT_BEGUN = frozenset({AsyncGeneratorType, CoroutineType, GeneratorType})
 
@@ -76,7 +79,8 @@ class Engine(Policies):
             longest = limits.timeout.longest(now)
             if outer is not None:
                 longest = _within(longest, outer)
-            answer = self._ask_breaker(now, longest + limits.grace)
+            # A probe whose call has no deadline must fall free as well.
+            answer = self._ask_breaker(now, min(longest, _LONGEST_LEASE) + limits.grace)
             if isinstance(answer, Refusal):
                 if self.refusing():
                     self._refuse(CircuitOpenError, answer.reason, answer.retry_after, timeout, budget_before)
@@ -223,7 +227,7 @@ class Engine(Policies):
         # The callee has cancelled itself, and answered that; or, on 3.10, has
         # swallowed a cancellation of which nobody can tell whose it was. Its
         # result is good, and proves nothing then.
-        swallowed = not asyncio_driver.COUNTS_CANCELS and call.ambiguous
+        swallowed = not asyncio_driver.COUNTS_CANCELS and call.ambiguous_at > -math.inf
         self.settle(call, _CANCELLED if swallowed else self.classified(result, call.limits), now)
         return None
 
@@ -278,7 +282,7 @@ class Engine(Policies):
         if leftover is None or not leftover.running:
             call.ended = True
             return None if leftover is None else "late"
-        orphan = self.orphans.add(now, call.where)
+        orphan = self.orphans.add(now, call.where, leftover)
 
         def ended() -> None:
             call.ended = True

@@ -123,7 +123,7 @@ class ForeignBreaker:
         return answer
 
     def _acquire(self, now: float, timeout: float) -> Permit | Refusal:
-        answer: object = self._breaker.acquire(now, timeout=timeout)
+        answer: Any = self._breaker.acquire(now, timeout=timeout)
         if not isinstance(answer, (Permit, Refusal)):
             raise TypeError(f"acquire() must return a Permit or a Refusal, got {answer!r}")
         return answer

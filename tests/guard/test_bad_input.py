@@ -5,7 +5,7 @@ What is wrong is refused where it is given, with the argument's name and the val
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -242,101 +242,3 @@ def test_unknown_argument() -> None:
 
     with pytest.raises(TypeError, match="timeuot"):
         Guard("images", **wrong)
-
-
-# -- policies --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("value", [0, 0.0, 1.5, -0.1, NAN, INF, -1])
-def test_failure_rate(value: float) -> None:
-    """
-    A share in (0, 1].
-    """
-    refused(ValueError, "failure_rate", value, lambda: CircuitBreaker(failure_rate=value))
-
-
-@pytest.mark.parametrize(
-    ("policy", "name"),
-    [
-        (CircuitBreaker, "min_weight"),
-        (CircuitBreaker, "open_for"),
-        (CircuitBreaker, "max_open_for"),
-        (CircuitBreaker, "slow_call"),
-        (TokenBucket, "capacity"),
-        (TokenBucket, "refill_every"),
-        (AdaptiveTimeout, "floor"),
-        (AdaptiveTimeout, "ceiling"),
-        (AdaptiveTimeout, "initial"),
-    ],
-)
-@pytest.mark.parametrize(("value", "error"), [*NO_SECONDS, *ZERO])
-def test_numbers_of_the_policies(policy: Callable[..., object], name: str, value: Any, error: type[Exception]) -> None:
-    """
-    Above 0 and finite.
-    """
-    refused(error, name, value, lambda: policy(**{name: value}))
-
-
-@pytest.mark.parametrize(
-    ("policy", "name"),
-    [
-        (CircuitBreaker, "window"),
-        (CircuitBreaker, "close_after"),
-        (AdaptiveTimeout, "window"),
-        (AdaptiveTimeout, "min_samples"),
-    ],
-)
-@pytest.mark.parametrize(("value", "error"), NO_COUNT)
-def test_counts_of_the_policies(policy: Callable[..., object], name: str, value: Any, error: type[Exception]) -> None:
-    """
-    Whole numbers of 1 or more.
-    """
-    refused(error, name, value, lambda: policy(**{name: value}))
-
-
-@pytest.mark.parametrize(
-    "weights", [{"timeot": 2.0}, {"timeout": -1}, {"timeout": NAN}, {"timeout": "2"}, {"4xx": 1.0}]
-)
-def test_weights(weights: Any) -> None:
-    """
-    Of outcomes that there are and that count, numbers of 0 or more.
-    """
-    with pytest.raises((ValueError, TypeError), match=r"weights|outcome"):
-        CircuitBreaker(weights=weights)
-
-
-# -- decorating ------------------------------------------------------------------------------------------------------
-
-
-def generator() -> Iterator[int]:
-    """
-    A generator function.
-    """
-    yield 1
-
-
-class Plain:
-    """
-    A class.
-    """
-
-
-@pytest.mark.parametrize("value", [Plain, int, 5, "draw", None, [], Plain(), property(lambda self: 1), generator])
-def test_decorating_what_cannot_be_decorated(value: Any) -> None:
-    """
-    A class, a generator function, and what cannot be called are refused with a word of what would do.
-    """
-    refused(TypeError, "guard", value, lambda: Guard("images")(value))
-
-
-@pytest.mark.parametrize("value", [5, None, "draw", Plain()])
-def test_calling_what_cannot_be_called(value: Any) -> None:
-    """
-    It is a mistake of the caller's: refused before the guard is asked, and no failure of the provider's.
-    """
-    guard = Guard("images")
-
-    with pytest.raises(TypeError):
-        guard.call(value)
-
-    assert 0 == sum(guard.snapshot().counts.values())

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hungframe import CircuitBreaker, CircuitOpenError, Guard
+from hungframe import AdaptiveTimeout, CircuitBreaker, CircuitOpenError, Guard
 from hungframe.testing import VirtualClock
 from tests.guard.fakes import StatusError, fail, open_by_timeouts, opened_guard
 
@@ -28,11 +28,15 @@ def test_window_holds_the_last_25() -> None:
     assert (25.0, 1 / 25) == (guard.snapshot().weight, guard.snapshot().failure_rate)
 
 
-def test_successes_weigh_in_before_the_failures_come() -> None:
+@pytest.mark.parametrize("timeout", [5, AdaptiveTimeout()])
+def test_successes_weigh_in_before_the_failures_come(timeout: float | AdaptiveTimeout) -> None:
     """
-    Twenty successes, however fast they were, stand against the failures after them.
+    Twenty successes, however fast they were and whatever was learned before, stand against the failures after them.
     """
-    guard = Guard("images", clock=VirtualClock())
+    guard = Guard("images", clock=VirtualClock(), timeout=timeout)
+    for _ in range(50):
+        guard.call(str)
+    guard.reset()
     for _ in range(20):
         guard.call(str)
 
@@ -43,6 +47,20 @@ def test_successes_weigh_in_before_the_failures_come() -> None:
         guard.snapshot().failure_rate,
         guard.snapshot().state,
     )
+
+
+@pytest.mark.parametrize("steer", ["force_open", "disable", "reset"])
+def test_successes_count_in_the_state_that_they_were_of(steer: str) -> None:
+    """
+    Successes before an operator's hand are of the window before it: a reset forgets them, the others keep them.
+    """
+    guard = Guard("images", timeout=5)
+    for _ in range(20):
+        guard.call(str)
+
+    getattr(guard, steer)()
+
+    assert (0.0 if steer == "reset" else 20.0, 20) == (guard.snapshot().weight, guard.snapshot().counts["success"])
 
 
 def test_outcomes_are_forgotten_after_an_hour() -> None:

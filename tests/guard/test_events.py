@@ -127,7 +127,7 @@ def test_keys_of_a_rejection_by_the_breaker() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "retry_after"), [("budget_exhausted", 60000), ("half_open", 60250), ("forced_open", None)]
+    ("reason", "retry_after"), [("budget_exhausted", 60000), ("half_open", 90250), ("forced_open", None)]
 )
 def test_reason_of_a_rejection(reason: str, retry_after: int | None) -> None:
     """

@@ -5,17 +5,15 @@ Ports of the user's that raise: no call is harmed, no permit lost; told once, co
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from hungframe import BudgetExhaustedError, CircuitBreaker, Guard, TokenBucket
-from hungframe.events import Event
 from hungframe.testing import RecordingSink, VirtualClock, run_virtual
 from tests.guard.fakes import Backend, StatusError, fail, on_each_backend, sleeps
-from tests.guard.test_user_ports import CountingBreaker, Halving, HandClock, Quota
+from tests.guard.own_ports import CountingBreaker, Halving, HandClock, Quota
 
 # What each port is named when it is told of, and how to hand it to a guard.
 PORTS: list[tuple[str, Callable[[], Any], list[str]]] = [
@@ -156,73 +154,6 @@ def test_budget_that_raises_takes_from_no_other() -> None:
     assert 0 == bucket.available(clock.now())
 
 
-@pytest.mark.parametrize("seconds", [0, -1, math.nan, "5", None])
-def test_timeout_policy_that_answers_nonsense(seconds: Any) -> None:
-    """
-    What is no timeout is a fault, and the last good answer stands.
-    """
-    policy = Halving()
-    guard = Guard("images", timeout=policy)
-    guard.call(str)
-    policy.seconds = seconds
-
-    with guard.acquire() as permit:
-        assert 8.0 == permit.timeout
-
-    assert 1 <= guard.snapshot().faults
-
-
-@pytest.mark.parametrize("instant", [math.nan, math.inf, "now", None])
-def test_clock_that_answers_nonsense(instant: Any) -> None:
-    """
-    What is no instant is a fault, and the clock stands still meanwhile.
-    """
-    clock = HandClock()
-    guard = Guard("images", clock=clock)
-    guard.call(str)
-    clock.at = instant
-
-    with guard.acquire() as permit:
-        assert 50.0 + 60.0 == permit.deadline
-
-    assert 1 <= guard.snapshot().faults
-
-
-@pytest.mark.parametrize("unix", [math.nan, math.inf, "today", None])
-def test_wall_clock_that_answers_nonsense(unix: Any) -> None:
-    """
-    The wall clock decides nothing: whatever it says, calls end as they end and the breaker opens.
-    """
-    clock = HandClock()
-    setattr(clock, "wall", lambda: unix)  # noqa: B010  # mypy would not have a method assigned
-    sink = RecordingSink()
-    guard = Guard("images", clock=clock, sinks=[sink])
-
-    guard.call(str)
-    fail(guard, TimeoutError(), TimeoutError())
-
-    assert "open" == guard.snapshot().state
-    for event in sink.events:
-        event.to_json()
-
-
-def test_clock_that_runs_backwards_stands_still() -> None:
-    """
-    A clock that goes back gives no call more time, and no negative latency.
-    """
-    clock, sink = HandClock(), RecordingSink()
-    guard = Guard("images", clock=clock, sinks=[sink])
-    permit = guard.acquire()
-    clock.at -= 40
-
-    permit.settle("success")
-
-    assert [0] == [getattr(event, "latency_ms") for event in sink.of("gen.success")]  # noqa: B009
-
-
-# -- classifiers -----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("answer", [Breaks(), lambda ended: "no such outcome", lambda ended: 5, lambda: None])
 def test_classifier_that_raises_or_answers_nonsense(caplog: pytest.LogCaptureFixture, answer: Any) -> None:
     """
@@ -240,62 +171,6 @@ def test_classifier_that_raises_or_answers_nonsense(caplog: pytest.LogCaptureFix
     assert 2 <= guard.snapshot().faults
     (record,) = told(caplog)
     assert "images" in record.getMessage() and "classify" in record.getMessage()
-
-
-# -- sinks -----------------------------------------------------------------------------------------------------------
-
-
-def test_sink_that_raises(caplog: pytest.LogCaptureFixture) -> None:
-    """
-    Each broken sink is told of once, and counted at each event.
-    """
-    first, second = Breaks(), Breaks()
-    guard = Guard("images", sinks=[first, second])
-
-    for _ in range(3):
-        guard.call(str)
-
-    assert (6, 6, 12) == (first.times, second.times, guard.snapshot().faults)
-    assert 2 == len(told(caplog))
-
-
-class Unspeakable:
-    """
-    A sink that raises, and cannot even say what it is.
-    """
-
-    def __call__(self, event: Event) -> None:
-        raise PortError("broken")
-
-    def __repr__(self) -> str:
-        raise PortError("no name either")
-
-
-def test_sink_that_cannot_be_named() -> None:
-    """
-    Telling of a broken sink does not harm a call either.
-    """
-    guard = Guard("images", sinks=[Unspeakable()])
-
-    assert "done" == guard.call(lambda: "done")
-    assert 2 == guard.snapshot().faults
-
-
-def test_sink_that_asks_the_guard() -> None:
-    """
-    A sink may look at the guard that tells it: no lock is held while it runs.
-    """
-    states: list[str] = []
-
-    def looks(event: Event) -> None:
-        states.append(guard.snapshot().state)
-        guard.health.current_budget()
-
-    guard = Guard("images", sinks=[looks])
-    fail(guard, TimeoutError(), TimeoutError(), TimeoutError())
-    guard.force_open()
-
-    assert ["open", "forced_open"] == [states[-2], states[-1]]
 
 
 def test_healthy_guard_has_no_faults(caplog: pytest.LogCaptureFixture) -> None:

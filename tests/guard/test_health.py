@@ -61,6 +61,20 @@ def test_reported_successes_are_learned() -> None:
     assert (50.0, 60.0, 20.0) == (guard.snapshot().p95, guard.snapshot().timeout, guard.snapshot().weight)
 
 
+def test_reports_join_the_calls_before_them() -> None:
+    """
+    Twenty calls that succeeded stand against three reported timeouts.
+    """
+    guard = Guard("images", clock=VirtualClock())
+    for _ in range(20):
+        guard.call(str)
+
+    for _ in range(3):
+        guard.health.record_failure("timeout")
+
+    assert ("closed", 26.0) == (guard.snapshot().state, guard.snapshot().weight)
+
+
 def test_slow_report_counts_as_slow() -> None:
     """
     A reported success slower than `slow_call` weighs as a failure.

@@ -75,6 +75,33 @@ def test_suspected_after_5_seconds_at_least() -> None:
         assert ("open", 5) == (guard.snapshot().state, guard.snapshot().in_flight)
 
 
+def test_suspects_of_each_moment() -> None:
+    """
+    Whoever looks a moment before the five seconds are over sees none, and then all.
+    """
+    guard, clock = warm_guard()
+    with in_flight(guard, 3):
+        clock.advance(4.99)
+        assert 0 == guard.snapshot().suspects
+        clock.advance(0.01)
+        assert 3 == guard.snapshot().suspects
+
+
+def test_suspected_on_time_whenever_it_began() -> None:
+    """
+    Calls that began between two looks are suspected when they are old enough, and not a look later.
+    """
+    guard, clock = warm_guard()
+    guard.acquire().cancel()
+    clock.advance(0.1)
+    with in_flight(guard, 5):
+        clock.advance(4.9)
+        guard.acquire().cancel()
+        clock.advance(0.2)
+        with pytest.raises(CircuitOpenError):
+            guard.acquire().cancel()
+
+
 def test_suspected_after_twice_the_p95() -> None:
     """
     With a P95 of 20 s a call is suspected after 40.
@@ -192,6 +219,31 @@ def test_suspects_that_opened_count_nowhere_when_they_time_out() -> None:
             permit.settle("timeout")
 
         assert ("open", 20.0) == (guard.snapshot().state, guard.snapshot().retry_after)
+
+
+def test_suspects_of_a_state_that_is_gone_weigh_nothing() -> None:
+    """
+    They opened the circuit; when it has closed again, and they hang on, they neither open it again nor count.
+    """
+    guard, clock = warm_guard()
+    with in_flight(guard, 5):
+        clock.advance(10)
+        with pytest.raises(CircuitOpenError):
+            guard.acquire()
+        for _ in range(3):
+            clock.advance(60)
+            guard.call(str)
+        assert "closed" == guard.snapshot().state
+
+        with in_flight(guard, 1):
+            clock.advance(10)
+            guard.acquire().cancel()
+
+            assert ("closed", 1, 1.0) == (
+                guard.snapshot().state,
+                guard.snapshot().suspects,
+                guard.snapshot().weight,
+            )
 
 
 def test_snapshot_tells_the_suspects_of_now() -> None:

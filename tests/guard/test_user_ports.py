@@ -4,15 +4,10 @@ Ports of the user's own, written from the contract alone: nothing inherited, not
 
 from __future__ import annotations
 
-import sys
-from types import SimpleNamespace
-from typing import Any
-
 import anyio
 import pytest
 
 from hungframe import (
-    BreakerState,
     BudgetExhaustedError,
     CallTimeoutError,
     CircuitOpenError,
@@ -22,128 +17,19 @@ from hungframe import (
     Refusal,
     TokenBucket,
 )
-from hungframe.events import Event
 from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, Probe, TimeoutPolicy
 from hungframe.testing import VirtualClock, run_virtual
 from tests.guard.fakes import Backend, StatusError, about, fail, on_each_backend, sleeps
-
-
-class HandClock:
-    """
-    A clock that is set.
-    """
-
-    def __init__(self) -> None:
-        self.at = 50.0
-
-    def now(self) -> float:
-        return self.at
-
-    def wall(self) -> float:
-        return 1_000_000.0
-
-
-class CountingBreaker:
-    """
-    Opens after two failures, for good.
-    """
-
-    def __init__(self) -> None:
-        self.failures = 0
-        self.given: list[Permit] = []
-        self.recorded: list[tuple[Permit, Outcome]] = []
-        self.released: list[Permit] = []
-        self.timeouts: list[float] = []
-
-    def acquire(self, now: float, *, timeout: float) -> Permit | Refusal:
-        self.timeouts.append(timeout)
-        if self.failures >= 2:
-            return Refusal("own_reason", 7.0)
-        permit = Permit(1)
-        self.given.append(permit)
-        return permit
-
-    def record(self, permit: Permit, outcome: Outcome, now: float) -> None:
-        self.recorded.append((permit, outcome))
-        self.failures += outcome is not Outcome.SUCCESS
-
-    def release(self, permit: Permit, now: float) -> None:
-        self.released.append(permit)
-
-    def state(self, now: float) -> BreakerState:
-        return BreakerState.OPEN if self.failures >= 2 else BreakerState.CLOSED
-
-
-class Quota:
-    """
-    So many calls, and no more.
-    """
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-        self.paused_until = -1.0
-
-    def try_acquire(self, tokens: float, now: float) -> bool:
-        if now < self.paused_until or self.left < tokens:
-            return False
-        self.left -= int(tokens)
-        return True
-
-    def give_back(self, tokens: float, now: float) -> None:
-        self.left += int(tokens)
-
-    def available(self, now: float) -> int:
-        return self.left
-
-    def retry_after(self, tokens: float, now: float) -> float:
-        return 3.0
-
-    def pause(self, until: float) -> None:
-        self.paused_until = until
-
-
-class Halving:
-    """
-    Half the time after each call that was cut off.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = 8.0
-        self.told: list[tuple[float, bool]] = []
-
-    def current(self, now: float) -> float:
-        return self.seconds
-
-    def observe(self, seconds: float, now: float, *, completed: bool) -> None:
-        self.told.append((seconds, completed))
-        if not completed:
-            self.seconds /= 2
-
-
-def by_text(ended: object) -> Outcome | str | None:
-    """
-    A classifier.
-    """
-    return "quota" if ended == "slow down" else None
-
-
-class Counter:
-    """
-    A sink.
-    """
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    def __call__(self, event: Event) -> None:
-        self.seen.append(event.evt)
-
-
-def ask_for_a_shape() -> object:
-    """
-    A probe.
-    """
-    return "abstract geometric shape, no text"
+from tests.guard.own_ports import (
+    Counter,
+    CountingBreaker,
+    Halving,
+    HandClock,
+    PlainPermits,
+    Quota,
+    ask_for_a_shape,
+    by_text,
+)
 
 
 def test_each_is_its_port() -> None:
@@ -217,6 +103,22 @@ def test_breaker_gets_back_the_permits_that_it_gave() -> None:
     assert 5 == len(breaker.given)
     assert {id(permit) for permit in breaker.given} == {id(permit) for permit in returned}
     assert (2, 3) == (len(breaker.recorded), len(breaker.released))
+
+
+@pytest.mark.parametrize("generation", [0, 1, -1])
+def test_breaker_numbers_its_permits_as_it_likes(generation: int) -> None:
+    """
+    Whatever is in a permit that the user's breaker gave, what comes of it is told.
+    """
+    breaker = PlainPermits()
+    breaker.generation = generation
+    guard = Guard("images", breaker=breaker)
+
+    guard.call(str)
+    guard.acquire().cancel()
+    fail(guard, StatusError(500))
+
+    assert (2, 1) == (len(breaker.recorded), len(breaker.released))
 
 
 def test_breaker_that_is_switched_off_is_told_of_no_permit_that_it_never_gave() -> None:
@@ -347,73 +249,3 @@ def test_timeout_policy_of_the_user(backend: Backend) -> None:
     run_virtual(main, backend=backend)
 
     assert [(8.0, False), (4.0, False), (1.0, True)] == [(about(s), done) for s, done in policy.told]
-
-
-# -- what a user's class has besides the port's methods is the user's own --------------------------------------------
-
-
-@pytest.mark.parametrize("extra", ["p95", "seconds_per_call", "unmoved_up_to", "floor"])
-def test_timeout_policy_with_attributes_of_its_own(extra: str) -> None:
-    """
-    A policy may keep a number under any name; the guard does not take it for a method of its own kind.
-    """
-    policy = Halving()
-    setattr(policy, extra, 12.0)
-    guard = Guard("images", timeout=policy)
-
-    guard.call(str)
-    fail(guard, TimeoutError(), TimeoutError())
-
-    assert "open" == guard.snapshot().state
-
-
-@pytest.mark.parametrize(
-    "extra", ["failure_rate", "weight", "retry_after", "generation", "shared_permit", "suspect", "unmoved_up_to"]
-)
-def test_breaker_with_attributes_of_its_own(extra: str) -> None:
-    """
-    A breaker may keep a number under any name; neither a call nor a look is harmed by it.
-    """
-    breaker = CountingBreaker()
-    setattr(breaker, extra, 0.5)
-    guard = Guard("images", breaker=breaker)
-
-    guard.call(str)
-    fail(guard, StatusError(500), StatusError(500))
-
-    assert "open" == guard.snapshot().state
-    assert 0 == guard.snapshot().faults
-
-
-def test_breaker_with_methods_of_its_own() -> None:
-    """
-    Methods that happen to have a name of ours, and raise, harm neither.
-    """
-
-    def raises(*_: object, **__: object) -> None:
-        raise RuntimeError("not for you")
-
-    breaker = CountingBreaker()
-    for name in ("failure_rate", "weight", "retry_after"):
-        setattr(breaker, name, raises)
-    guard = Guard("images", breaker=breaker)
-
-    guard.call(str)
-    fail(guard, StatusError(500), StatusError(500))
-
-    assert "open" == guard.snapshot().state
-
-
-def test_ports_made_of_namespaces() -> None:
-    """
-    Any object with the methods will do.
-    """
-    budget: Any = SimpleNamespace(
-        try_acquire=lambda tokens, now: True,
-        give_back=lambda tokens, now: None,
-        available=lambda now: sys.maxsize,
-        retry_after=lambda tokens, now: 0.0,
-        pause=lambda until: None,
-    )
-
-    assert "done" == Guard("images", budget=budget).call(lambda: "done")

@@ -13,6 +13,7 @@ closed and left. Whoever cancels the caller from outside wins over both.
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import types
 from asyncio import get_running_loop
@@ -92,10 +93,8 @@ def _hand_on(call: Call, coro: Coroutine[Any, Any, Any], thrown: BaseException) 
         if not call.aborting:
             call.leftover = leftovers.threads_behind(coro, call.waits_for)
         call.cancel_args = thrown.args or call.cancel_args
-    if not COUNTS_CANCELS and isinstance(thrown, asyncio.CancelledError):
-        # anyio says that it was one of its scopes, and asks again as long as
-        # it is not answered. Of any other nobody can tell who it was.
-        call.ambiguous = call.ambiguous or not str(thrown).startswith("Cancelled by cancel scope")
+        if not COUNTS_CANCELS:
+            _guess_who(call, thrown)
     try:
         yielded = coro.throw(thrown)
     finally:
@@ -116,9 +115,28 @@ def _disturb(call: Call) -> None:
     """
     if not call.disturbed:
         call.disturbed = True
-        call.must_leave = call.ambiguous = False
-        call.cancels_sent = 0
+        call.must_leave = call.theirs = False
+        call.ambiguous_at = -math.inf
+        call.cancels_sent = call.cancels_seen = 0
         call.cancel_args = ()
+
+
+def _guess_who(call: Call, thrown: asyncio.CancelledError) -> None:
+    """
+    Find out on 3.10, as far as that goes, who has cancelled the task.
+    """
+    message = str(thrown)
+    if call.aborting:
+        call.cancels_seen += 1
+    # What has come up through a task has lost its message.
+    ours = message == _OURS or (call.aborting and call.cancels_seen <= call.cancels_sent)
+    if ours or _is_of_a_scope(message):
+        return
+    if call.aborting:
+        call.theirs = True
+    else:
+        # The caller did, or the callee itself (async_timeout cancels its own task).
+        call.ambiguous_at = call.limits.clock.now()
 
 
 def end(call: Call) -> bool:
@@ -153,7 +171,8 @@ def _cancelled_from_outside(call: Call) -> bool:
     """
     if sys.version_info >= (3, 11):
         return _task(call).cancelling() - call.cancels_sent > call.cancels_before
-    return call.cancels_sent > 0 and bool(getattr(call.task, "_cancel_message", _OURS) != _OURS)
+    overwritten = bool(getattr(call.task, "_cancel_message", _OURS) != _OURS)
+    return call.theirs or (call.cancels_sent > 0 and overwritten)
 
 
 def _task(call: Call) -> asyncio.Task[Any]:
@@ -227,6 +246,27 @@ def _frames(task: asyncio.Task[Any]) -> list[FrameType]:
     return list(where.frames_of(task.get_coro()))
 
 
+def _is_cancel_coming(task: Any, depth: int = _MOST_TURNS) -> bool:
+    """
+    Tell whether a task, or one that it waits for, has been cancelled and has not been told yet.
+    """
+    if getattr(task, "_must_cancel", False):
+        return not _is_of_a_scope(getattr(task, "_cancel_message", None))
+    waits_for = getattr(task, "_fut_waiter", None)
+    if waits_for is None or depth == 0:
+        return False
+    if waits_for.cancelled():
+        return not _is_of_a_scope(getattr(waits_for, "_cancel_message", None))
+    return _is_cancel_coming(waits_for, depth - 1)
+
+
+def _is_of_a_scope(message: object) -> bool:
+    """
+    Tell whether a cancellation came from a scope of anyio, which asks again until it is answered.
+    """
+    return str(message).startswith(("Cancelled by cancel scope", "Cancelled via cancel scope"))
+
+
 def _waits_for(call: Call) -> Any:
     # A block (`attempt`) has no coroutine that we step; what it waits for is
     # known to its task alone.
@@ -237,6 +277,11 @@ def _cancel_callee(call: Call) -> None:
     if call.ended or call.lane is None:
         return
     _disturb(call)
+    if not COUNTS_CANCELS:
+        # Who was cancelled a moment ago is leaving because of that, and a
+        # cancellation that is on its way came before ours.
+        just_now = call.ambiguous_at >= call.limits.clock.now() - call.limits.grace
+        call.theirs = call.theirs or just_now or _is_cancel_coming(_task(call))
     call.aborting = True
     waits_for = _waits_for(call)
     coro = call.coro if call.coro is not None else _task(call).get_coro()

@@ -29,9 +29,10 @@ class Call:
     # guarded call costs.
     __slots__ = (
         "aborting",
-        "ambiguous",
+        "ambiguous_at",
         "cancel_args",
         "cancels_before",
+        "cancels_seen",
         "cancels_sent",
         "coro",
         "deadline",
@@ -46,6 +47,7 @@ class Call:
         "permit",
         "started_at",
         "task",
+        "theirs",
         "timeout",
         "waits_for",
         "where",
@@ -88,11 +90,15 @@ class Call:
     # There once it is disturbed on asyncio.
     must_leave: bool
     """The callee has had its grace."""
-    ambiguous: bool
-    """On 3.10: somebody has cancelled the task, and nobody can tell who."""
+    ambiguous_at: float
+    """On 3.10: when somebody last cancelled the task of whom nobody can tell who it was; else -inf."""
+    theirs: bool
+    """On 3.10: it was the caller."""
     cancel_args: tuple[Any, ...]
     """The message of a cancellation that came from outside: some that cancel know their own by it."""
     cancels_sent: int
+    cancels_seen: int
+    """On 3.10: cancellations that have reached the callee since its deadline."""
 
 
 current_call: ContextVar[Call | None] = ContextVar("hungframe_current_call", default=None)

@@ -201,7 +201,7 @@ def _threads(
                     return
     for frame in frames:
         if frame.f_code.co_name in _RUN_IN_THREAD:
-            values = frame.f_locals
+            values: Any = frame.f_locals
             contexts = [value for value in values.values() if isinstance(value, Context)]
             if isinstance(values, dict):
                 # Before 3.13 a copy, which the frame would keep.
@@ -227,30 +227,50 @@ def close(coro: Coroutine[Any, Any, Any], waited_for: Any) -> Leftover | None:
 
         waited_for: What it has yielded to the event loop.
     """
-    # Looked for first: a closed coroutine has no frames.
+    # Looked for first: a coroutine that has ended has no frames.
     things = list(_threads_and_tasks(coro, waited_for))
     links = list(links_of(coro))
-    try:
-        waits_for = coro.throw(GeneratorExit)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException:
-        # It has ended, whatever it said. What it waited for may go on.
-        if isinstance(waited_for, asyncio.Future):
-            waited_for.add_done_callback(_retrieve)
-        for link in links:
-            if isinstance(link, CoroutineType) and link.cr_frame is not None:
-                # A coroutine below ignores it; what it waits for now is lost,
-                # and asking it to go on makes it wait anew.
-                leftover = Leftover()
-                _run_on(link, None, leftover)
-                return leftover
-        # A generator with an `await` in its `finally` does not close at once.
-        open_still = [link for link in links if isinstance(link, AsyncGeneratorType) and link.ag_frame is not None]
-        return _all_of([*things, *open_still])
+    waits_for = None
+    for leave in (_Left, GeneratorExit):
+        try:
+            waits_for = coro.throw(leave)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
+            # It has ended, whatever it said. What it waited for may go on.
+            if isinstance(waited_for, asyncio.Future):
+                waited_for.add_done_callback(_retrieve)
+            return _survivor(links) or _all_of([*things, *_open_generators(links)])
     leftover = Leftover()
     _run_on(coro, waits_for, leftover)
     return leftover
+
+
+class _Left(BaseException):
+    """
+    Thrown into a callee that is left.
+
+    Not GeneratorExit, at first: that one Python does not hand down a chain of
+    awaits, but closes from the inside, and an async generator that awaits in
+    its `finally` cannot bear that.
+    """
+
+
+def _survivor(links: list[Any]) -> Leftover | None:
+    """
+    A coroutine below one that has ended, which ignored that it was closed.
+    """
+    for link in links:
+        if isinstance(link, CoroutineType) and link.cr_frame is not None and not link.cr_running:
+            # What it waits for now is lost; asking it to go on makes it wait anew.
+            leftover = Leftover()
+            _run_on(link, None, leftover)
+            return leftover
+    return None
+
+
+def _open_generators(links: list[Any]) -> list[AsyncGeneratorType[Any, Any]]:
+    return [link for link in links if isinstance(link, AsyncGeneratorType) and link.ag_frame is not None]
 
 
 def _threads_and_tasks(coro: Any, waits_for: Any) -> Iterator[Any]:

@@ -19,8 +19,8 @@ class Orphan:
 
     __slots__ = ("_running_in", "since", "where")
 
-    def __init__(self, running_in: dict[Orphan, None], since: float, where: Where) -> None:
-        self._running_in: dict[Orphan, None] | None = running_in
+    def __init__(self, running_in: dict[Orphan, object], since: float, where: Where) -> None:
+        self._running_in: dict[Orphan, object] | None = running_in
         self.since = since
         self.where = where
 
@@ -58,17 +58,19 @@ class Orphans:
     __slots__ = ("running",)
 
     def __init__(self) -> None:
-        self.running: dict[Orphan, None] = {}
+        # With what tells of their end: held here, since the garbage collector
+        # takes a weak reference that nobody holds, and its callback with it.
+        self.running: dict[Orphan, object] = {}
 
     def __len__(self) -> int:
         return len(self.running)
 
-    def add(self, since: float, where: Where) -> Orphan:
+    def add(self, since: float, where: Where, leftover: object) -> Orphan:
         """
         Count a callee that runs on; `Orphan.end` takes it off.
         """
         orphan = Orphan(self.running, since, where)
-        self.running[orphan] = None
+        self.running[orphan] = leftover
         return orphan
 
     def infos(self, now: float) -> tuple[OrphanInfo, ...]:

@@ -1,0 +1,47 @@
+"""
+What cannot be guarded is refused where it is handed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hungframe import Guard
+from tests.guard.test_bad_input import refused
+
+
+def generator() -> Iterator[int]:
+    """
+    A generator function.
+    """
+    yield 1
+
+
+class Plain:
+    """
+    A class.
+    """
+
+
+@pytest.mark.parametrize("value", [Plain, int, 5, "draw", None, [], Plain(), property(lambda self: 1), generator])
+def test_decorating_what_cannot_be_decorated(value: Any) -> None:
+    """
+    A class, a generator function, and what cannot be called are refused with a word of what would do.
+    """
+    refused(TypeError, "guard", value, lambda: Guard("images")(value))
+
+
+@pytest.mark.parametrize("value", [5, None, "draw", Plain()])
+def test_calling_what_cannot_be_called(value: Any) -> None:
+    """
+    It is a mistake of the caller's: refused before the guard is asked, and no failure of the provider's.
+    """
+    guard = Guard("images")
+
+    with pytest.raises(TypeError):
+        guard.call(value)
+
+    assert 0 == sum(guard.snapshot().counts.values())

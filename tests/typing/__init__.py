@@ -1,0 +1,1 @@
+"""What the type checkers of a user see."""
