@@ -54,8 +54,8 @@ class Health:
     def _report(self, outcome: Outcome, seconds: float | None) -> None:
         engine = self._engine
         now = engine.clock.now()
+        engine.look(now)
         with engine.lock:
-            engine.catch_up(now)
             engine.counts[outcome.ordinal] += 1
             if seconds is not None:
                 engine.timeout.observe(seconds, now, completed=True)

@@ -40,6 +40,11 @@ _LOOK_EVERY = 5.0
 _LEAST_SUSPECT_AGE = 5.0
 
 
+# Shared by all guards that have counted nothing; never changed.
+_NO_COUNTS = [0] * len(Outcome)
+_NO_SUSPECTS: dict[Call, None] = {}
+
+
 class Policies:
     """
     The shared state of one guard and its views.
@@ -92,8 +97,10 @@ class Policies:
         self.orphans = Orphans()
         self.teller = Teller(name, self.clock, sinks, self.faults)
         self.sinks = self.teller.sinks
-        self.counts = [0] * len(Outcome)
-        self.suspects: dict[Call, None] = {}
+        # Made when they are first needed: a service may keep a guard for each
+        # of 100,000 keys, and most of them are idle.
+        self.counts: list[int] = _NO_COUNTS
+        self.suspects: dict[Call, None] = _NO_SUSPECTS
         self.limited = budget is not None
         self.max_orphans = max_orphans
         self.enabled = enabled
@@ -148,6 +155,8 @@ class Policies:
         # nothing to put right after a fork, and the entry weighs 185 bytes.
         _in_use.add(self)
         with self.lock:
+            if self.counts is _NO_COUNTS:
+                self.counts = [0] * len(Outcome)
             self.catch_up(now)
             self.look_at = now + _LOOK_EVERY
             self._look_for_suspects(now)
@@ -164,6 +173,8 @@ class Policies:
         age = max(2 * p95, _LEAST_SUSPECT_AGE)
         for call in flying:
             if call.started_at + age <= now:
+                if self.suspects is _NO_SUSPECTS:
+                    self.suspects = {}
                 self.suspects[call] = None
             else:
                 self.look_at = min(self.look_at, call.started_at + age)
@@ -277,7 +288,7 @@ class Policies:
             call = call.outer
         self.lanes.forget(keep=mine)
         self.orphans.forget()
-        self.suspects = {}
+        self.suspects = _NO_SUSPECTS
 
 
 _in_use: weakref.WeakSet[Policies] = weakref.WeakSet()

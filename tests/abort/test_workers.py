@@ -145,8 +145,14 @@ def test_a_thousand_threads_on_one_guard() -> None:
 
 
 def _run(program: str, *, interrupt_after: str = "") -> tuple[subprocess.Popen[str], str, str, float]:
+    # A shell starts what runs in its background with the signal ignored, and
+    # a child inherits that.
+    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", heeds + textwrap.dedent(program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     first = ""
@@ -261,14 +267,14 @@ def test_a_collection_does_not_lose_an_orphan(where: Callable[..., Awaitable[Non
     guard = hostile_guard()
 
     async def callee() -> None:
-        await where(time.sleep, 0.12)
+        await where(time.sleep, 0.8)
 
     async def main() -> None:
         with pytest.raises(CallTimeoutError):
             await guard.acall(callee)
         gc.collect()
         assert 1 == guard.snapshot().orphans
-        await asyncio.sleep(0.12)
+        await asyncio.sleep(0.9)
         gc.collect()
         assert 0 == guard.snapshot().orphans
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
+from functools import lru_cache
 
 from hungframe._core import check
 
@@ -39,6 +40,18 @@ def percentile(latencies: list[float], q: float) -> float:
     if not latencies:
         raise ValueError("latencies must hold at least one value, got []")
     return sorted(latencies)[math.ceil(check.as_written(q) * len(latencies)) - 1]
+
+
+# Cached, so that the many that are made with the same settings share them.
+@lru_cache(maxsize=64)
+def _ratio(quantile: float) -> tuple[int, int]:
+    exact = check.as_written(quantile)
+    return exact.numerator, exact.denominator
+
+
+@lru_cache(maxsize=64)
+def _for_ever(seconds: float) -> tuple[float, float]:
+    return math.inf, seconds
 
 
 class AdaptiveTimeout:
@@ -122,14 +135,13 @@ class AdaptiveTimeout:
         # a provider fast enough for the sorting to matter pays nothing for it.
         self._short = self.floor - self.margin
         self._short_held = 0
-        exact = check.as_written(self.quantile)
-        self._rank_of = (exact.numerator, exact.denominator)
+        self._rank_of = _ratio(self.quantile)
         # Two rings that grow to their size first; in arrays, where a number
         # takes 8 bytes and not 32.
         self._seconds = self._at = _NONE
         self._next = 0
         # The timeout, and the instant until which it holds without a look at the ring.
-        self._answer = (math.inf, self.initial)
+        self._answer = _for_ever(self.initial)
 
     def __repr__(self) -> str:
         return f"AdaptiveTimeout(quantile={self.quantile!r}, floor={self.floor!r}, ceiling={self.ceiling!r})"
@@ -242,7 +254,7 @@ class AdaptiveTimeout:
         """
         held = len(self._seconds)
         if held < self.min_samples:
-            return math.inf, self.initial
+            return _for_ever(self.initial)
         # The oldest is next to be replaced.
         oldest_at = self._at[self._next if held == self.window else 0]
         if self._short_held >= self._rank(held) and oldest_at + self.max_age >= now:

@@ -131,6 +131,10 @@ class LoopLane:
             self.loop.call_later(next_at - now, self._leave)
 
 
+# Shared by all guards that were called on no loop yet; never changed.
+_NO_LOOPS: dict[int, LoopLane] = {}
+
+
 class Lanes:
     """
     All calls of one guard that are in flight, on whatever loop or thread.
@@ -140,7 +144,7 @@ class Lanes:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._loops: dict[int, LoopLane] = {}
+        self._loops = _NO_LOOPS
         self.last: LoopLane | None = None
         # Calls that no loop's timer watches over: those of threads and of trio,
         # and permits in the user's hand. Each step on it is a single one on a
@@ -166,6 +170,8 @@ class Lanes:
         for key, old in list(self._loops.items()):
             if old.loop.is_closed():
                 self._loops.pop(key, None)
+        if self._loops is _NO_LOOPS:
+            self._loops = {}
         lane = self._loops[id(loop)] = LoopLane(loop, self._clock)
         return lane
 
@@ -182,7 +188,7 @@ class Lanes:
         """
         Drop all calls but those to *keep*: after a fork the other threads' calls do not run in the child.
         """
-        self._loops = {}
+        self._loops = _NO_LOOPS
         self.last = None
         # In place: guarded functions hold on to this very dict.
         for call in [call for call in self.others if call not in keep]:
