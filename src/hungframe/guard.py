@@ -227,7 +227,8 @@ class Guard:
             enter(call)
             others[call] = None
             try:
-                if here:
+                if here or call.deadline == math.inf:
+                    # Nothing would ever call it back from a thread.
                     result = fn(*args, **kwargs)
                 else:
                     result = in_worker(call, functools.partial(fn, *args, **kwargs))

@@ -270,8 +270,10 @@ class Policies:
         """
         Whether the flag lets the breaker refuse.
         """
-        # Who cannot say that it is off has not turned it off.
-        return self.faults.attempt("enabled()", True, flag.read, self.enabled)
+        if callable(self.enabled):
+            # Who cannot say that it is off has not turned it off.
+            return self.faults.attempt("enabled()", True, flag.read, self.enabled)
+        return flag.read(self.enabled)
 
     # -- forking --------------------------------------------------------------
 

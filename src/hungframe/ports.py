@@ -22,6 +22,7 @@ __all__ = [
     "EventSink",
     "HealthPort",
     "Probe",
+    "RecoveryPort",
     "TimeoutPolicy",
 ]
 
@@ -140,4 +141,13 @@ class HealthPort(Protocol):
 
     def current_budget(self) -> int:
         """Count the calls that the budget allows now."""
+        ...
+
+
+@runtime_checkable
+class RecoveryPort(Protocol):
+    """Who finds out that the provider is well again."""
+
+    def schedule_probe(self, kind: str) -> None:
+        """Have the provider probed; *kind* is why: `timeout`, `burst` or `quota`."""
         ...

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import math
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, copy_context
@@ -55,9 +54,6 @@ def in_worker(call: Call, fn: Callable[[], Any]) -> Any:
     Raises:
         Abandoned: If it was left.
     """
-    if call.deadline == math.inf:
-        # Nothing would ever call it back.
-        return fn()
     job = threads.start(fn)
     try:
         if not job.wait(call.deadline - call.limits.clock.now()):
