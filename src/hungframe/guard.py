@@ -22,6 +22,7 @@ from hungframe.abort import asyncio_driver, runners
 from hungframe.abort.call import current_call
 from hungframe.abort.watchdog import LoopWatch
 from hungframe.attempt import Attempt
+from hungframe.callees import body_of
 from hungframe.events import LoopBlocked, milliseconds
 from hungframe.health_port import Health
 from hungframe.limits import DEFAULT, Default
@@ -162,7 +163,7 @@ class Guard:
             return cast("F", type(fn)(self(fn.__func__)))
         if isinstance(fn, type):
             raise TypeError(f"a guard decorates functions and methods, got the class {fn!r}; decorate its methods")
-        if inspect.iscoroutinefunction(_body(fn)):
+        if inspect.iscoroutinefunction(body_of(fn)):
             return cast("F", self._guard_async(fn))
         return cast("F", self._guard_sync(fn))
 
@@ -261,7 +262,7 @@ class Guard:
 
             TypeError: If *fn* is a coroutine function.
         """
-        if inspect.iscoroutinefunction(_body(fn)):
+        if inspect.iscoroutinefunction(body_of(fn)):
             raise TypeError(f"call() takes a sync function, got the coroutine function {fn!r}; use `await acall()`")
         guarded = self._guard_sync(fn)
         try:
@@ -284,7 +285,7 @@ class Guard:
 
             TypeError: If *fn* returns nothing that can be awaited.
         """
-        _body(fn)
+        body_of(fn)
         return self._guard_async(fn)(*args, **kwargs)
 
     def attempt(self) -> Attempt:
@@ -399,25 +400,3 @@ class Guard:
             engine.teller.tell(LoopBlocked(engine.clock.wall(), engine.name, milliseconds(seconds), stack))
 
         return LoopWatch(blocked_after, tell)
-
-
-def _body(fn: object) -> Any:
-    """
-    The function that is run when *fn* is called: below partials, and behind an object's `__call__`.
-
-    Raises:
-        TypeError: If *fn* cannot be called, or is a generator function:
-            calling that returns at once, and nothing would be guarded.
-    """
-    if not callable(fn):
-        raise TypeError(f"a guard takes functions and methods, got {fn!r}, which cannot be called")
-    body: Any = fn
-    while isinstance(body, functools.partial):
-        body = body.func
-    if not inspect.isroutine(body) and not isinstance(body, type):
-        body = type(body).__call__
-    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
-        raise TypeError(
-            f"a guard takes no generator function yet, got {fn!r}; guard what it awaits, or its loop with attempt()"
-        )
-    return body

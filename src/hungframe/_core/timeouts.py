@@ -24,7 +24,49 @@ if TYPE_CHECKING:
         def p95(self, now: float) -> float | None: ...
 
 
-class FixedTimeout:
+class _LearnsNothing:
+    """
+    What all policies have in common that give what they give, whatever happens.
+    """
+
+    __slots__ = ()
+
+    def current(self, now: float) -> float:
+        """
+        Seconds for the next call: no limit.
+        """
+        return math.inf
+
+    def longest(self, now: float) -> float:
+        """
+        The same for a probe.
+        """
+        return self.current(now)
+
+    def p95(self, now: float) -> float | None:
+        """
+        Nothing is learned.
+        """
+        return None
+
+    def observe(self, seconds: float, now: float, *, completed: bool) -> None:
+        """
+        Learn nothing.
+        """
+
+    def unmoved_up_to(self, now: float) -> float:
+        """
+        No latency changes the answer.
+        """
+        return math.inf
+
+    def observe_unmoved(self, seconds: Sequence[float], at: Sequence[float]) -> None:
+        """
+        Learn nothing.
+        """
+
+
+class FixedTimeout(_LearnsNothing):
     """
     Give every call the same number of *seconds*.
     """
@@ -43,33 +85,13 @@ class FixedTimeout:
         """
         return self.seconds
 
-    def observe(self, seconds: float, now: float, *, completed: bool) -> None:
-        """
-        Learn nothing.
-        """
 
-    def longest(self, now: float) -> float:
-        """
-        The same for a probe.
-        """
-        return self.current(now)
+class NoTimeout(_LearnsNothing):
+    """
+    Give every call as long as it takes.
+    """
 
-    def p95(self, now: float) -> float | None:
-        """
-        Nothing is learned.
-        """
-        return None
-
-    def unmoved_up_to(self, now: float) -> float:
-        """
-        No latency changes the answer.
-        """
-        return math.inf
-
-    def observe_unmoved(self, seconds: Sequence[float], at: Sequence[float]) -> None:
-        """
-        Learn nothing.
-        """
+    __slots__ = ()
 
 
 class CappedTimeout:
@@ -100,45 +122,3 @@ class CappedTimeout:
         Let the policy learn.
         """
         self._policy.observe(seconds, now, completed=completed)
-
-
-class NoTimeout:
-    """
-    Give every call as long as it takes.
-    """
-
-    __slots__ = ()
-
-    def current(self, now: float) -> float:
-        """
-        No limit.
-        """
-        return math.inf
-
-    def observe(self, seconds: float, now: float, *, completed: bool) -> None:
-        """
-        Learn nothing.
-        """
-
-    def longest(self, now: float) -> float:
-        """
-        The same for a probe.
-        """
-        return self.current(now)
-
-    def p95(self, now: float) -> float | None:
-        """
-        Nothing is learned.
-        """
-        return None
-
-    def unmoved_up_to(self, now: float) -> float:
-        """
-        No latency changes the answer.
-        """
-        return math.inf
-
-    def observe_unmoved(self, seconds: Sequence[float], at: Sequence[float]) -> None:
-        """
-        Learn nothing.
-        """

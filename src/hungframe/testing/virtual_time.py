@@ -4,6 +4,7 @@ How much virtual time has passed, in all virtual runs so far.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -37,7 +38,8 @@ def turned_by(seconds_so_far: Callable[[], float]) -> Generator[None, None, None
     global _before_this_run, _this_run
     if not _one_run_at_a_time.acquire(blocking=False):
         raise RuntimeError("run_virtual() is running already; one process has one virtual time")
-    began_at, began_wall = time.monotonic(), time.time()
+    # From a whole second on, so that a deadline 60 s away is exactly that.
+    began_at, began_wall = float(math.ceil(time.monotonic())), time.time()
     _this_run = seconds_so_far
     SYSTEM_CLOCK.now = lambda: began_at + seconds_so_far()
     SYSTEM_CLOCK.wall = lambda: began_wall + seconds_so_far()

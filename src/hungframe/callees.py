@@ -1,0 +1,31 @@
+"""
+What a callee is, before it is called.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+
+def body_of(fn: object) -> Any:
+    """
+    The function that is run when *fn* is called: below partials, and behind an object's `__call__`.
+
+    Raises:
+        TypeError: If *fn* cannot be called, or is a generator function:
+            calling that returns at once, and nothing would be guarded.
+    """
+    if not callable(fn):
+        raise TypeError(f"a guard takes functions and methods, got {fn!r}, which cannot be called")
+    body: Any = fn
+    while isinstance(body, functools.partial):
+        body = body.func
+    if not inspect.isroutine(body) and not isinstance(body, type):
+        body = type(body).__call__
+    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
+        raise TypeError(
+            f"a guard takes no generator function yet, got {fn!r}; guard what it awaits, or its loop with attempt()"
+        )
+    return body
