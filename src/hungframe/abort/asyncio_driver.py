@@ -172,7 +172,16 @@ def _cancelled_from_outside(call: Call) -> bool:
     if sys.version_info >= (3, 11):
         return _task(call).cancelling() - call.cancels_sent > call.cancels_before
     overwritten = bool(getattr(call.task, "_cancel_message", _OURS) != _OURS)
-    return call.theirs or (call.cancels_sent > 0 and overwritten)
+    return call.theirs or (call.cancels_sent > 0 and overwritten) or _is_within_a_cancelled_scope()
+
+
+def _is_within_a_cancelled_scope() -> bool:
+    """
+    Tell whether a scope of anyio around the code that asks was cancelled.
+    """
+    import anyio
+
+    return anyio.current_effective_deadline() == -math.inf
 
 
 def _task(call: Call) -> asyncio.Task[Any]:
