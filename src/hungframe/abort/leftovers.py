@@ -196,7 +196,7 @@ def _threads(
         if isinstance(callback, FunctionType):
             for cell in callback.__closure__ or ():
                 value = _content(cell)
-                if isinstance(value, concurrent.futures.Future) and value.running():
+                if isinstance(value, concurrent.futures.Future) and not value.done():
                     yield value
                     return
     for frame in frames:
