@@ -87,7 +87,7 @@ def _hand_on(call: Call, coro: Coroutine[Any, Any, Any], thrown: BaseException) 
     """
     _disturb(call)
     if call.must_leave:
-        call.leftover = leftovers.close(coro, call.waits_for) or call.leftover
+        call.leftover = leftovers.both(call.leftover, leftovers.close(coro, call.waits_for))
         raise Abandoned
     if isinstance(thrown, asyncio.CancelledError):
         if not call.aborting:
@@ -326,6 +326,8 @@ def grace_passed(call: Call) -> None:
         return
     if not call.aborting:
         call.where = where.of_frames(list(where.frames_of(call.coro, waits_for)))
+    # What is left is looked for while it still can be told.
+    call.leftover = leftovers.both(call.leftover, leftovers.left_by(call.coro, waits_for))
     call.must_leave = True
     _cancel_task(call)
     if waits_for is not None and not waits_for.done():

@@ -67,7 +67,13 @@ class Leftover:
 
 
 # What runs on, and by what it is known.
-_Thing = asyncio.Task[Any] | concurrent.futures.Future[Any] | tuple[Context, FrameType] | AsyncGeneratorType[Any, Any]
+_Thing = (
+    Leftover
+    | asyncio.Task[Any]
+    | concurrent.futures.Future[Any]
+    | tuple[Context, FrameType]
+    | AsyncGeneratorType[Any, Any]
+)
 
 
 class _Last(Leftover):
@@ -93,7 +99,10 @@ class _Last(Leftover):
         """
         with self._lock:
             self._count += 1
-        if isinstance(thing, tuple):
+        if isinstance(thing, Leftover):
+            self._held.append(thing)
+            thing.when_ended(self.end)
+        elif isinstance(thing, tuple):
             context, frame = thing
             self._held.append(weakref.ref(context, self.end))
             self._frames.append(frame)
@@ -108,6 +117,9 @@ class _Last(Leftover):
         """
         Let the frames go, which hold what must be held by nobody but a thread.
         """
+        for held in self._held:
+            if isinstance(held, Leftover):
+                held.release()
         frames, self._frames = self._frames, []
         for frame in frames:
             try:
@@ -227,8 +239,7 @@ def close(coro: Coroutine[Any, Any, Any], waited_for: Any) -> Leftover | None:
 
         waited_for: What it has yielded to the event loop.
     """
-    # Looked for first: a coroutine that has ended has no frames.
-    things = list(_threads_and_tasks(coro, waited_for))
+    # Looked for first: a coroutine that has ended has no links.
     links = list(links_of(coro))
     waits_for = None
     for leave in (_Left, GeneratorExit):
@@ -240,7 +251,7 @@ def close(coro: Coroutine[Any, Any, Any], waited_for: Any) -> Leftover | None:
             # It has ended, whatever it said. What it waited for may go on.
             if isinstance(waited_for, asyncio.Future):
                 waited_for.add_done_callback(_retrieve)
-            return _survivor(links) or _all_of([*things, *_open_generators(links)])
+            return _survivor(links) or _all_of(_open_generators(links))
     leftover = Leftover()
     _run_on(coro, waits_for, leftover)
     return leftover
@@ -271,6 +282,22 @@ def _survivor(links: list[Any]) -> Leftover | None:
 
 def _open_generators(links: list[Any]) -> list[AsyncGeneratorType[Any, Any]]:
     return [link for link in links if isinstance(link, AsyncGeneratorType) and link.ag_frame is not None]
+
+
+def left_by(coro: Any, waits_for: Any) -> Leftover | None:
+    """
+    Find the threads and tasks that will run on when a suspended callee is left; before anything of it is cancelled.
+    """
+    return _all_of(_threads_and_tasks(coro, waits_for))
+
+
+def both(first: Leftover | None, second: Leftover | None) -> Leftover | None:
+    """
+    Two leftovers as one.
+    """
+    if first is None or second is None:
+        return first or second
+    return _all_of([first, second])
 
 
 def _threads_and_tasks(coro: Any, waits_for: Any) -> Iterator[Any]:
