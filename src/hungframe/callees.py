@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from types import FunctionType
 from typing import Any
 
 
@@ -29,3 +30,20 @@ def body_of(fn: object) -> Any:
             f"a guard takes no generator function yet, got {fn!r}; guard what it awaits, or its loop with attempt()"
         )
     return body
+
+
+_NOT_PLAIN = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+
+
+def is_plain(fn: object) -> bool:
+    """
+    Tell whether *fn* is a function that does its work when it is called; by a flag, since this is asked for each call.
+    """
+    return type(fn) is FunctionType and not fn.__code__.co_flags & _NOT_PLAIN
+
+
+def is_coroutine_function(fn: object) -> bool:
+    """
+    Tell whether *fn* is an `async def`; likewise.
+    """
+    return type(fn) is FunctionType and bool(fn.__code__.co_flags & inspect.CO_COROUTINE)

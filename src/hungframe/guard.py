@@ -22,7 +22,7 @@ from hungframe.abort import asyncio_driver, runners
 from hungframe.abort.call import current_call
 from hungframe.abort.watchdog import LoopWatch
 from hungframe.attempt import Attempt
-from hungframe.callees import body_of
+from hungframe.callees import body_of, is_coroutine_function, is_plain
 from hungframe.events import LoopBlocked, milliseconds
 from hungframe.health_port import Health
 from hungframe.limits import DEFAULT, Default
@@ -164,8 +164,8 @@ class Guard:
         if isinstance(fn, type):
             raise TypeError(f"a guard decorates functions and methods, got the class {fn!r}; decorate its methods")
         if inspect.iscoroutinefunction(body_of(fn)):
-            return cast("F", self._guard_async(fn))
-        return cast("F", self._guard_sync(fn))
+            return cast("F", functools.wraps(fn)(self._guard_async(fn)))
+        return cast("F", functools.wraps(fn)(self._guard_sync(fn)))
 
     def _guard_async(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
         engine, limits = self._engine, self._limits
@@ -175,7 +175,6 @@ class Guard:
         modules = sys.modules
         in_thread = limits.isolate == "thread"
 
-        @functools.wraps(fn)
         async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             call = begin(limits)
             enter(call)
@@ -222,7 +221,6 @@ class Guard:
         in_worker, enter = runners.in_worker, current_call.set
         here = limits.isolate is None
 
-        @functools.wraps(fn)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             call = begin(limits)
             enter(call)
@@ -262,7 +260,7 @@ class Guard:
 
             TypeError: If *fn* is a coroutine function.
         """
-        if inspect.iscoroutinefunction(body_of(fn)):
+        if not is_plain(fn) and inspect.iscoroutinefunction(body_of(fn)):
             raise TypeError(f"call() takes a sync function, got the coroutine function {fn!r}; use `await acall()`")
         guarded = self._guard_sync(fn)
         try:
@@ -285,7 +283,8 @@ class Guard:
 
             TypeError: If *fn* returns nothing that can be awaited.
         """
-        body_of(fn)
+        if not is_coroutine_function(fn):
+            body_of(fn)
         return self._guard_async(fn)(*args, **kwargs)
 
     def attempt(self) -> Attempt:
