@@ -92,7 +92,7 @@ class Policies:
         self.breaker = self._breaker_of(breaker)
         self.budget = self._budget_of(budget)
         self.timeout = self.timeout_of(timeout)
-        self.lock = threading.Lock()
+        self.lock = _lock_for(budget)
         self.lanes = Lanes(self.clock)
         self.orphans = Orphans()
         self.teller = Teller(name, self.clock, sinks, self.faults)
@@ -277,12 +277,16 @@ class Policies:
 
     # -- forking --------------------------------------------------------------
 
-    def after_fork(self) -> None:
+    def after_fork(self, fresh_locks: dict[threading.Lock, threading.Lock]) -> None:
         """
         Go on in a forked child, where only the thread that forked runs.
+
+        Args:
+            fresh_locks: For each lock from before the fork the one that takes
+                its place, so that guards which shared one share one again.
         """
         # Another thread may have held it, and will never release it here.
-        self.lock = threading.Lock()
+        self.lock = fresh_locks.setdefault(self.lock, threading.Lock())
         mine: set[Call] = set()
         call = current_call.get()
         while call is not None:
@@ -293,12 +297,29 @@ class Policies:
         self.suspects = _NO_SUSPECTS
 
 
+def _lock_for(budget: Budget | Sequence[Budget] | None) -> threading.Lock:
+    """
+    The lock of a new guard: that of the guard which has the same bucket, where there is one.
+
+    A key with one limit and two models is two guards and one bucket. Where
+    several buckets come from guards that share none, the first one's lock is
+    taken: a bucket belongs to one group of guards.
+    """
+    buckets = [each for each in (budget if isinstance(budget, Sequence) else [budget]) if isinstance(each, TokenBucket)]
+    held = [bucket.shared_under for bucket in buckets if bucket.shared_under is not None]
+    lock: threading.Lock = held[0] if held else threading.Lock()
+    for bucket in buckets:
+        bucket.shared_under = lock
+    return lock
+
+
 _in_use: weakref.WeakSet[Policies] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
+    fresh_locks: dict[threading.Lock, threading.Lock] = {}
     for policies in list(_in_use):
-        policies.after_fork()
+        policies.after_fork(fresh_locks)
 
 
 if hasattr(os, "register_at_fork"):

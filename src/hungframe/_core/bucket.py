@@ -8,6 +8,7 @@ One number says it all: the instant at which the bucket will be full (the
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from hungframe._core import check
 from hungframe._core.waiting import wait
@@ -41,7 +42,7 @@ class TokenBucket:
     45.0
     """
 
-    __slots__ = ("_capacity", "_full_at", "_paused_until", "_refill_every", "_span", "_span_and_slack")
+    __slots__ = ("_capacity", "_full_at", "_paused_until", "_refill_every", "_span", "_span_and_slack", "shared_under")
 
     def __init__(self, capacity: float = 5, refill_every: float = 60.0) -> None:
         self._capacity = check.number("capacity", capacity, above=0)
@@ -52,6 +53,9 @@ class TokenBucket:
             raise ValueError(f"capacity * refill_every must be above 0 and finite, got {capacity!r} * {refill_every!r}")
         self._span_and_slack = self._span + _SLACK
         self._full_at = -math.inf
+        # Taken by nobody here: whoever composes it with others between threads
+        # leaves here the lock that it does so under, for the next to use.
+        self.shared_under: Any = None
         self._paused_until = -math.inf
 
     def __repr__(self) -> str:
