@@ -142,7 +142,9 @@ def test_on_trio(calls: int) -> None:
         for first in range(0, number, AT_ONCE):
             async with trio.open_nursery() as nursery:
                 for _ in range(min(AT_ONCE, number - first)):
-                    nursery.start_soon(_aborted, guard, lambda: trio.sleep(5.0))
+                    # Not a long sleep: trio keeps up to 1,000 deadlines that
+                    # are of no more use, and their scopes, until they pass.
+                    nursery.start_soon(_aborted, guard, trio.sleep_forever)
 
     async def main() -> None:
         await many(AT_ONCE)
