@@ -7,9 +7,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from types import CoroutineType
 from typing import Any, TypeVar, cast
 
 from typing_extensions import ParamSpec
@@ -18,8 +16,6 @@ from hungframe import flag
 from hungframe._core import check
 from hungframe._core.outcome import Outcome
 from hungframe._core.states import BreakerState
-from hungframe.abort import asyncio_driver, runners
-from hungframe.abort.call import current_call
 from hungframe.abort.watchdog import LoopWatch
 from hungframe.attempt import Attempt
 from hungframe.callees import body_of, is_coroutine_function, is_plain
@@ -30,6 +26,7 @@ from hungframe.permit import GuardPermit
 from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, TimeoutPolicy
 from hungframe.settings import Isolate, checked_timeout, engine_of, limits_of
 from hungframe.snapshot import Snapshot
+from hungframe.wrapping import wrap_async, wrap_sync
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -164,90 +161,8 @@ class Guard:
         if isinstance(fn, type):
             raise TypeError(f"a guard decorates functions and methods, got the class {fn!r}; decorate its methods")
         if inspect.iscoroutinefunction(body_of(fn)):
-            return cast("F", functools.wraps(fn)(self._guard_async(fn)))
-        return cast("F", functools.wraps(fn)(self._guard_sync(fn)))
-
-    def _guard_async(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        engine, limits = self._engine, self._limits
-        lanes = engine.lanes
-        begin, returned, failed = engine.begin, engine.returned, engine.failed
-        in_place, drive, enter = runners.in_place, asyncio_driver.drive, current_call.set
-        modules = sys.modules
-        in_thread = limits.isolate == "thread"
-
-        async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            call = begin(limits)
-            enter(call)
-            result: T
-            try:
-                if in_thread:
-                    result = await in_place(
-                        call, runners.in_worker_async(call, functools.partial(fn, *args, **kwargs)), lanes
-                    )
-                else:
-                    coro = fn(*args, **kwargs)
-                    if type(coro) is not CoroutineType or "trio" in modules:
-                        result = await in_place(call, coro, lanes)
-                    else:
-                        # What `in_place` does, for most calls.
-                        try:
-                            waits_for = coro.send(None)
-                        except StopIteration as stop:
-                            result = stop.value
-                        else:
-                            result = await drive(call, coro, waits_for, lanes)
-            except BaseException as exc:
-                error = failed(call, exc)
-                if error is None:
-                    raise
-            else:
-                error = returned(call, result)
-                if error is None:
-                    return result
-            # Raised after the block, so that it carries no context with the
-            # callee's frames. What this frame holds lives as long as the error.
-            del args, kwargs
-            try:
-                raise error
-            finally:
-                del error
-
-        return guarded
-
-    def _guard_sync(self, fn: Callable[P, T]) -> Callable[P, T]:
-        engine, limits = self._engine, self._limits
-        others = engine.lanes.others
-        begin, returned, failed = engine.begin, engine.returned, engine.failed
-        in_worker, enter = runners.in_worker, current_call.set
-        here = limits.isolate is None
-
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            call = begin(limits)
-            enter(call)
-            others[call] = None
-            try:
-                if here or call.deadline == math.inf:
-                    # Nothing would ever call it back from a thread.
-                    result = fn(*args, **kwargs)
-                else:
-                    result = in_worker(call, functools.partial(fn, *args, **kwargs))
-            except BaseException as exc:
-                error = failed(call, exc)
-                if error is None:
-                    raise
-            else:
-                error = returned(call, result)
-                if error is None:
-                    return result
-            finally:
-                others.pop(call, None)
-            del args, kwargs
-            try:
-                raise error
-            finally:
-                del error
-
-        return guarded
+            return cast("F", functools.wraps(fn)(wrap_async(self._engine, self._limits, fn)))
+        return cast("F", functools.wraps(fn)(wrap_sync(self._engine, self._limits, fn)))
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """
@@ -262,7 +177,7 @@ class Guard:
         """
         if not is_plain(fn) and inspect.iscoroutinefunction(body_of(fn)):
             raise TypeError(f"call() takes a sync function, got the coroutine function {fn!r}; use `await acall()`")
-        guarded = self._guard_sync(fn)
+        guarded = wrap_sync(self._engine, self._limits, fn)
         try:
             return guarded(*args, **kwargs)
         finally:
@@ -285,7 +200,7 @@ class Guard:
         """
         if not is_coroutine_function(fn):
             body_of(fn)
-        return self._guard_async(fn)(*args, **kwargs)
+        return wrap_async(self._engine, self._limits, fn)(*args, **kwargs)
 
     def attempt(self) -> Attempt:
         """

@@ -12,6 +12,8 @@ import asyncio
 import concurrent.futures
 import threading
 import weakref
+
+# There is no public word for whose turn it is; see `_run_on`.
 from asyncio.tasks import _enter_task, _leave_task  # pyright: ignore[reportPrivateUsage]
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextvars import Context, copy_context
