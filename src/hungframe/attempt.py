@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hungframe.abort import where
 from hungframe.abort.call import Call, current_call
 from hungframe.abort.runners import in_trio
+from hungframe.abort.wire import freeze
 
 if TYPE_CHECKING:
     import trio
@@ -25,13 +26,14 @@ class Attempt:
     One guarded block, `with` or `async with`.
 
     At the deadline an async block is cancelled. A sync block is not
-    interrupted; what asks `current_deadline()` within it sees the deadline.
+    interrupted, but what asks `current_deadline()` within it sees the
+    deadline, and a guarded transport ends its operation then.
 
     Raises, on entering:
         CallRejectedError: If the guard refuses.
 
     Raises, on leaving:
-        CallTimeoutError: If the block was cancelled at its deadline.
+        CallTimeoutError: If the block was cancelled at its deadline, or a guarded transport in it ended its operation.
     """
 
     __slots__ = ("_call", "_engine", "_limits", "_scope")
@@ -85,7 +87,16 @@ class Attempt:
     def __exit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._leave(error)
+        instead = self._leave(error)
+        if instead is None:
+            return
+        try:
+            raise instead from None
+        finally:
+            # The error that left the block would keep its frames, and what
+            # they hold, alive with this one.
+            instead.__context__ = None
+            del instead, error
 
     # -- async ----------------------------------------------------------------
 
@@ -144,6 +155,7 @@ async def _cancel_at(until: float, scope: trio.CancelScope, call: Call, task: tr
         await trio.sleep(min(left, _STEP))
     if not call.ended:
         call.aborting = call.disturbed = True
+        freeze(call)
         call.where = where.of_frames(list(where.frames_of(task.coro)))
         scope.cancel()
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from hungframe._core.outcome import NO_STATUS, Outcome, classify
 from hungframe._core.states import NO_PERMIT, Permit, Refusal
-from hungframe.abort import asyncio_driver
+from hungframe.abort import asyncio_driver, wire
 from hungframe.abort.asyncio_driver import Abandoned
 from hungframe.abort.call import Call, current_call
 from hungframe.abort.runners import NotAwaitableError
@@ -110,7 +110,7 @@ class Engine(Policies):
         call.deadline = now + timeout
         call.permit = permit
         call.outer = outer
-        call.lane = call.leftover = None
+        call.lane = call.leftover = call.wire = None
         call.ended = call.aborting = call.disturbed = False
         call.where = NOWHERE
         if self.sinks:
@@ -268,6 +268,7 @@ class Engine(Policies):
             elapsed=now - call.started_at,
             receipt=receipt,
             where=call.where,
+            wire=None if call.wire is None else wire.report_of(call),
         )
         self.settle(call, _CANCELLED if _is_cut_short(call) else _TIMEOUT, now, error)
         return error

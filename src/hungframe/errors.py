@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from hungframe.wire import WireReport
+
 __all__ = [
     "BudgetExhaustedError",
     "BulkheadFullError",
@@ -13,6 +15,7 @@ __all__ = [
     "CallTimeoutError",
     "CircuitOpenError",
     "HungframeError",
+    "ResponseTooLargeError",
     "TooManyOrphansError",
 ]
 
@@ -56,7 +59,11 @@ class CallTimeoutError(HungframeError, TimeoutError):
         receipt: What became of the callee, see `receipt`.
 
         phase: Where a guarded transport was: `connect`, `tls`, `write`,
-            `headers`, `body`; None where no such transport carried the call.
+            `headers`, `body`; None where no such transport carried the call,
+            or where it had no connection yet. Taken from *wire*, if given.
+
+        wire: How far a guarded transport had come; None where none carried
+            the call.
 
         where: The callee's innermost frames at the deadline.
     """
@@ -70,11 +77,13 @@ class CallTimeoutError(HungframeError, TimeoutError):
         receipt: Receipt | str = "clean",
         phase: str | None = None,
         where: object = "",
+        wire: WireReport | None = None,
     ) -> None:
         self.guard = guard
         self.timeout = timeout
         self.elapsed = elapsed
-        self.phase = phase
+        self.phase = phase if wire is None else wire.phase
+        self.wire = wire
         self._where = where
         self._receipt = receipt
         super().__init__()
@@ -97,6 +106,8 @@ class CallTimeoutError(HungframeError, TimeoutError):
 
     def __str__(self) -> str:
         told = f"guard {self.guard!r}: no answer within {_seconds(self.timeout)}"
+        if self.wire is not None:
+            told += f": {self.wire}"
         receipt = self.receipt
         if receipt == "orphan":
             told += "; callee abandoned and still running"
@@ -116,6 +127,7 @@ class CallTimeoutError(HungframeError, TimeoutError):
             self.receipt,
             self.phase,
             self.where,
+            self.wire,
         )
 
 
@@ -127,8 +139,9 @@ def _restore_timeout(
     receipt: str,
     phase: str | None,
     where: str,
+    wire: WireReport | None,
 ) -> CallTimeoutError:
-    return cls(guard=guard, timeout=timeout, elapsed=elapsed, receipt=receipt, phase=phase, where=where)
+    return cls(guard=guard, timeout=timeout, elapsed=elapsed, receipt=receipt, phase=phase, where=where, wire=wire)
 
 
 class CallRejectedError(HungframeError):
@@ -187,3 +200,31 @@ class TooManyOrphansError(CallRejectedError):
     """
 
     _because = "too many abandoned calls still run"
+
+
+class ResponseTooLargeError(HungframeError):
+    """
+    A response was larger than a guarded client takes; the connection was closed.
+
+    Args:
+        guard: Name of the guard in the client; empty where it has none.
+
+        limit: The client's `max_response_bytes`.
+
+        announced: The response's Content-Length where that was too large already; None where more bytes came.
+    """
+
+    def __init__(self, guard: str, limit: int, announced: int | None = None) -> None:
+        # Exception.__new__ has kept the arguments, for pickling.
+        self.guard = guard
+        self.limit = limit
+        self.announced = announced
+
+    def __str__(self) -> str:
+        whose = f"guard {self.guard!r}: " if self.guard else ""
+        size = (
+            "the response is larger than"
+            if self.announced is None
+            else f"a response of {self.announced:,} bytes is over"
+        )
+        return f"{whose}{size} max_response_bytes ({self.limit:,}); give the client a larger one, or None"

@@ -90,7 +90,8 @@ class GenSuccess(Event):
 @dataclass(frozen=True, slots=True)
 class GenFail(Event):
     """
-    A call failed; `kind` is the outcome. `receipt` and `where` are there when it was aborted.
+    A call failed; `kind` is the outcome. `receipt` and `where` are there when it was aborted, and what
+    follows them when a guarded transport carried it (see `WireReport`).
     """
 
     evt: ClassVar[str] = "gen.fail"
@@ -100,6 +101,12 @@ class GenFail(Event):
     latency_ms: int
     receipt: str | None
     where: str | None
+    phase: str | None = None
+    silent_ms: int | None = None
+    bytes_sent: int | None = None
+    bytes_received: int | None = None
+    connection_age_ms: int | None = None
+    connection_uses: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,10 +83,7 @@ class Teller:
         elif outcome is Outcome.CANCELLED:
             self.tell(GenCancelled(wall, self._guard, call_id, latency))
         else:
-            receipt = where = None
-            if timed_out is not None:
-                receipt, where = timed_out.receipt, timed_out.where
-            self.tell(GenFail(wall, self._guard, call_id, outcome.value, latency, receipt, where))
+            self.tell(_fail(wall, self._guard, call_id, outcome, latency, timed_out))
 
     def abandoned(self, call_id: str, orphans: int, where: str) -> None:
         """
@@ -100,6 +97,32 @@ class Teller:
         """
         rate = None if failure_rate is None else round(failure_rate, 4)
         self.tell(BreakerChanged(self._clock.wall(), self._guard, str(state), rate))
+
+
+def _fail(
+    wall: float, guard: str, call_id: str, outcome: Outcome, latency: int, timed_out: CallTimeoutError | None
+) -> GenFail:
+    if timed_out is None:
+        return GenFail(wall, guard, call_id, outcome.value, latency, None, None)
+    receipt, where, wire = timed_out.receipt, timed_out.where, timed_out.wire
+    if wire is None:
+        return GenFail(wall, guard, call_id, outcome.value, latency, receipt, where)
+    age = wire.connection_age
+    return GenFail(
+        wall,
+        guard,
+        call_id,
+        outcome.value,
+        latency,
+        receipt,
+        where,
+        wire.phase,
+        milliseconds(wire.silent_for),
+        wire.bytes_sent,
+        wire.bytes_received,
+        None if age is None else milliseconds(age),
+        wire.connection_uses,
+    )
 
 
 def _after_fork() -> None:

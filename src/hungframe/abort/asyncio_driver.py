@@ -22,6 +22,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from hungframe.abort import leftovers, where
+from hungframe.abort.wire import freeze
 
 if TYPE_CHECKING:
     from hungframe.abort.call import Call
@@ -85,7 +86,7 @@ def _hand_on(call: Call, coro: Coroutine[Any, Any, Any], thrown: BaseException) 
     """
     Throw into the callee what was thrown at its caller; return what it yields next.
     """
-    _disturb(call)
+    disturb(call)
     if call.must_leave:
         call.leftover = leftovers.both(call.leftover, leftovers.close(coro, call.waits_for))
         raise Abandoned
@@ -109,7 +110,7 @@ def _hand_on(call: Call, coro: Coroutine[Any, Any, Any], thrown: BaseException) 
     return yielded
 
 
-def _disturb(call: Call) -> None:
+def disturb(call: Call) -> None:
     """
     From here on somebody wants the callee to end; few calls come here, so only now is an account opened.
     """
@@ -285,13 +286,14 @@ def _waits_for(call: Call) -> Any:
 def _cancel_callee(call: Call) -> None:
     if call.ended or call.lane is None:
         return
-    _disturb(call)
+    disturb(call)
     if not COUNTS_CANCELS:
         # Who was cancelled a moment ago is leaving because of that, and a
         # cancellation that is on its way came before ours.
         just_now = call.ambiguous_at >= call.limits.clock.now() - call.limits.grace
         call.theirs = call.theirs or just_now or _is_cancel_coming(_task(call))
     call.aborting = True
+    freeze(call)
     waits_for = _waits_for(call)
     coro = call.coro if call.coro is not None else _task(call).get_coro()
     frames = list(where.frames_of(coro, waits_for))

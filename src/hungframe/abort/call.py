@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hungframe.abort.lanes import LoopLane
     from hungframe.abort.leftovers import Leftover
     from hungframe.abort.where import Where
+    from hungframe.abort.wire import Wire
     from hungframe.limits import Limits
 
 
@@ -51,6 +52,7 @@ class Call:
         "timeout",
         "waits_for",
         "where",
+        "wire",
     )
 
     limits: Limits
@@ -76,6 +78,8 @@ class Call:
     """Where the callee hung at the deadline."""
     leftover: Leftover | None
     """What of the callee runs on although its caller has left."""
+    wire: Wire | None
+    """The latest request of it that a guarded transport carries."""
 
     lane: LoopLane | None
     """Where it is watched on asyncio, once the callee has suspended; only then there is what follows."""

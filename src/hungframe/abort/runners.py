@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hungframe.abort import asyncio_driver, threads
 from hungframe.abort.asyncio_driver import Abandoned
+from hungframe.abort.wire import freeze
 
 if TYPE_CHECKING:
     from hungframe.abort.call import Call
@@ -58,6 +59,7 @@ def in_worker(call: Call, fn: Callable[[], Any]) -> Any:
     try:
         if not job.wait(call.deadline - call.limits.clock.now()):
             call.aborting = call.disturbed = True
+            freeze(call)
             call.where = job.where()
             if not job.wait(call.limits.grace):
                 raise Abandoned

@@ -19,6 +19,7 @@ import trio
 from hungframe.abort import where
 from hungframe.abort.asyncio_driver import Abandoned
 from hungframe.abort.leftovers import Leftover, threads_behind
+from hungframe.abort.wire import freeze
 
 if TYPE_CHECKING:
     from hungframe.abort.call import Call
@@ -139,6 +140,7 @@ async def _drive(call: Call, coro: Coroutine[Any, Any, Any], grace: float) -> An
         await trio.lowlevel.cancel_shielded_checkpoint()
     if callee.running:
         call.aborting = call.disturbed = True
+        freeze(call)
         call.where = where.of_frames(list(where.frames_of(coro)))
         # A thread that its waiter abandons stays, although the callee ends.
         call.leftover = threads_behind(coro, None)

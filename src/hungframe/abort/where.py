@@ -88,6 +88,21 @@ def of_frames(frames: list[FrameType]) -> Where:
     return Where([(frame.f_code, frame.f_lineno) for frame in reversed(frames)])
 
 
+def of_stack(frame: FrameType | None) -> Where:
+    """
+    The place that the running code is at, from *frame* out to the guard around it.
+    """
+    frames: list[tuple[CodeType, int]] = []
+    while frame is not None and len(frames) < _LONGEST_CHAIN:
+        path = frame.f_code.co_filename
+        if path in _GUARDS:
+            break
+        if _PACKAGE not in path:
+            frames.append((frame.f_code, frame.f_lineno))
+        frame = frame.f_back
+    return Where(frames)
+
+
 def of_traceback(traceback: TracebackType | None) -> Where:
     """
     The place that an exception came from.
@@ -116,6 +131,12 @@ def of_thread(ident: int | None, stop_at: CodeType | None = None) -> Where:
 
 
 _HERE = os.path.join("hungframe", "abort", "")
+_PACKAGE = os.path.join("hungframe", "transport", "")
+# Where a guard calls its callee.
+_GUARDS = frozenset(
+    os.path.join(os.path.dirname(os.path.dirname(__file__)), *place)
+    for place in (("wrapping.py",), ("abort", "threads.py"))
+)
 
 
 def _coroutine_of(waits_for: Any) -> tuple[Any, Any]:
