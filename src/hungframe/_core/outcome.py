@@ -102,6 +102,8 @@ _CONNECTION_ERRNOS = frozenset(
 )
 _RATE_LIMIT_NAMES = frozenset({"RateLimitError", "TooManyRequests", "ResourceExhausted"})
 
+_REQUEST_TIMEOUT = 408
+
 # A chain of causes longer than this is a loop, or nobody's business.
 _MOST_CAUSES = 10
 
@@ -140,6 +142,9 @@ def _classify_error(error: BaseException) -> Outcome:
         return Outcome.CANCELLED
     for link in _causes(error):
         found = _by_status(link) or _by_name(link)
+        if found is Outcome.CLIENT_ERROR and _status(link) == _REQUEST_TIMEOUT:
+            # A client that gave up waiting says 408 where no server did (litellm.Timeout).
+            found = _by_name(link) or found
         if found is not None:
             return found
     return Outcome.UNKNOWN

@@ -85,7 +85,9 @@ def of_frames(frames: list[FrameType]) -> Where:
     """
     The place that the last of these *frames* is at.
     """
-    return Where([(frame.f_code, frame.f_lineno) for frame in reversed(frames)])
+    # What of hungframe lies below the callee hangs nowhere by itself.
+    theirs = [frame for frame in frames if _PACKAGE not in frame.f_code.co_filename] or frames
+    return Where([(frame.f_code, frame.f_lineno) for frame in reversed(theirs)])
 
 
 def of_stack(frame: FrameType | None) -> Where:

@@ -8,7 +8,7 @@ can say how far that had come.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hungframe.wire import Phase, WireReport
 
@@ -22,7 +22,19 @@ class Wire:
     """
 
     # One object a request, on the hot path: no constructor arguments.
-    __slots__ = ("ended", "frozen", "last_at", "opened_at", "outer", "phase", "received", "sent", "uses", "waits")
+    __slots__ = (
+        "ended",
+        "frozen",
+        "last_at",
+        "opened_at",
+        "outer",
+        "phase",
+        "received",
+        "sent",
+        "stream",
+        "uses",
+        "waits",
+    )
 
     def __init__(self) -> None:
         self.phase: Phase | None = None
@@ -33,6 +45,8 @@ class Wire:
         self.last_at = time.monotonic()
         self.opened_at: float | None = None
         self.uses = 0
+        # What the transport holds of the connection that carries it.
+        self.stream: Any = None
         self.outer: Wire | None = None
         self.ended = False
         self.frozen: WireReport | None = None

@@ -1,0 +1,160 @@
+"""
+A socket that never blocks: plain, under TLS, or under TLS within TLS.
+
+Each method tries once. What would block raises `ssl.SSLWantReadError`,
+`ssl.SSLWantWriteError` or `BlockingIOError`, as the standard library's sockets
+do, and may be tried again when the socket is ready. Nothing here waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import struct
+import sys
+from typing import Any, Protocol
+
+# On, with no time: close() drops what is not sent yet and resets.
+_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+# So much is offered to the socket in one attempt; the deadline is looked at in between.
+_SLICE = 262_144
+
+# RFC 8446, 5.2: no TLS record is longer than this.
+_RECORD = 16_384 + 256
+
+
+class Channel(Protocol):
+    """
+    What the streams of a backend stand on.
+    """
+
+    sock: socket.socket
+
+    def recv(self, max_bytes: int) -> bytes:
+        """Read what is there; `b""` when the peer has finished."""
+        ...
+
+    def send(self, data: memoryview) -> int:
+        """Hand over a part of *data*, and tell how much."""
+        ...
+
+
+class Plain:
+    """
+    A socket, or the socket that the `ssl` module has made of one.
+    """
+
+    __slots__ = ("sock",)
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+
+    def recv(self, max_bytes: int) -> bytes:
+        """
+        Read what is there; `b""` when the peer has finished.
+        """
+        return self.sock.recv(max_bytes)
+
+    def send(self, data: memoryview) -> int:
+        """
+        Hand over a part of *data*, and tell how much.
+        """
+        return self.sock.send(data[:_SLICE])
+
+
+class TlsInTls:
+    """
+    TLS to the provider within the TLS to an HTTPS proxy, which the `ssl` module does not do over a socket.
+    """
+
+    __slots__ = ("_incoming", "_outer", "_outgoing", "_unsent", "sock", "ssl_object")
+
+    def __init__(self, outer: Plain, context: ssl.SSLContext, server_hostname: str | None) -> None:
+        self._outer = outer
+        self.sock = outer.sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._unsent = memoryview(b"")
+        self.ssl_object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+
+    def do_handshake(self) -> None:
+        """
+        Go on with the handshake.
+        """
+        self._step(self.ssl_object.do_handshake)
+
+    def recv(self, max_bytes: int) -> bytes:
+        """
+        Read what is there; `b""` when the peer has finished.
+        """
+        try:
+            data: bytes = self._step(self.ssl_object.read, max_bytes)
+        except ssl.SSLEOFError:
+            # As a socket of the ssl module takes it: many servers close without a goodbye.
+            return b""
+        return data
+
+    def send(self, data: memoryview) -> int:
+        """
+        Hand over a part of *data*, and tell how much.
+        """
+        # Before anything new is encrypted, so that what may be tried again
+        # is not encrypted twice.
+        self._flush()
+        sent = self.ssl_object.write(data[:_SLICE])
+        with contextlib.suppress(BlockingIOError, ssl.SSLWantWriteError):
+            self._flush()
+        return sent
+
+    def _step(self, attempt: Any, *args: Any) -> Any:
+        while True:
+            try:
+                result = attempt(*args)
+            except ssl.SSLWantReadError:
+                self._flush()
+                received = self._outer.recv(_RECORD)
+                if received:
+                    self._incoming.write(received)
+                else:
+                    self._incoming.write_eof()
+            else:
+                self._flush()
+                return result
+
+    def _flush(self) -> None:
+        while self._unsent or self._outgoing.pending:
+            if not self._unsent:
+                self._unsent = memoryview(self._outgoing.read())
+            self._unsent = self._unsent[self._outer.send(self._unsent) :]
+
+
+def is_readable(sock: socket.socket) -> bool:
+    """
+    Tell whether a read would return at once: for an idle connection, that its server has closed it.
+    """
+    if sock.fileno() < 0:
+        return True
+    if not hasattr(select, "poll"):
+        return bool(select.select([sock], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def reset(sock: socket.socket) -> None:
+    """
+    Close a socket so that nothing of it is left on either side, whatever was still to be sent.
+
+    A plain close leaves data that the peer does not read with the kernel, which
+    keeps trying for minutes (FIN-WAIT-1), and a peer that does not read never
+    learns of it. This sends a reset.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+    except OSError:
+        # Closed already, or of a kind that does not linger.
+        pass
+    sock.close()

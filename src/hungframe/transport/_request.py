@@ -1,0 +1,112 @@
+"""
+One request on its way through a guarded transport, whatever carries it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hungframe.abort.call import Call, running_call
+from hungframe.abort.cut import cut
+from hungframe.abort.wire import Wire, attach, detach
+from hungframe.errors import ResponseTooLargeError
+from hungframe.transport import _pool
+
+# Bytes. Larger than what an API answers, and than what a process can lose.
+MAX_RESPONSE_BYTES = 256 * 1024 * 1024
+
+
+class Request:
+    """
+    The record of a request, its connection, and how much of its response has come.
+    """
+
+    __slots__ = (
+        "call",
+        "is_broken",
+        "is_head",
+        "max_response_bytes",
+        "name",
+        "pool",
+        "received",
+        "request_stream",
+        "wire",
+    )
+
+    def __init__(self, pool: Any, request: Any, max_response_bytes: int | None, name: str) -> None:
+        self.pool = pool
+        self.request_stream: object = request.stream
+        # Its answer may announce a length, and has no body.
+        self.is_head = request.method == "HEAD"
+        self.max_response_bytes = max_response_bytes
+        # Of the guard in the client.
+        self.name = name
+        self.received = 0
+        self.is_broken = False
+        self.wire = Wire()
+        call = self.call = running_call()
+        if call is not None:
+            attach(call, self.wire)
+
+    def is_too_late(self) -> Call | None:
+        """
+        The call whose deadline has passed already, told so; None where there still is time.
+        """
+        call = self.call
+        if call is None or call.deadline > call.limits.clock.now():
+            return None
+        cut(call)
+        return call
+
+    def answered(self, response: Any) -> ResponseTooLargeError | None:
+        """
+        The headers are there.
+
+        Returns:
+            What to raise if they announce too large a body.
+        """
+        self.wire.waits = self.wire.phase = "body"
+        limit = self.max_response_bytes
+        if limit is None or self.is_head:
+            return None
+        announced = response.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > limit:
+            return ResponseTooLargeError(self.name, limit, int(announced))
+        return None
+
+    def came(self, chunk: bytes) -> ResponseTooLargeError | None:
+        """
+        A part of the body is there.
+
+        Returns:
+            What to raise if it is one too much.
+        """
+        self.received += len(chunk)
+        if self.max_response_bytes is not None and self.received > self.max_response_bytes:
+            return ResponseTooLargeError(self.name, self.max_response_bytes)
+        return None
+
+    def ended(self) -> None:
+        """
+        It is over.
+        """
+        detach(self.call, self.wire)
+
+    def break_off(self) -> None:
+        """
+        It is over before its end: leave nothing of its connection, on either side.
+        """
+        self.is_broken = True
+        stream = self.wire.stream
+        detach(self.call, self.wire)
+        if stream is not None and not stream.shares():
+            stream.destroy()
+
+    def heal(self) -> list[Any]:
+        """
+        Once the client has let go of it: leave nothing of it in the pool.
+
+        Returns:
+            Connections of the pool that are to be closed.
+        """
+        return [] if self.pool is None else _pool.heal(self.pool, self.request_stream)

@@ -1,0 +1,141 @@
+"""
+What the network streams of sync and async clients share: the channel, the upgrade to TLS, the record of the request.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from types import ModuleType
+from typing import Any
+
+from hungframe.abort.wire import Wire
+from hungframe.transport import _channel
+from hungframe.transport._channel import Plain, TlsInTls
+from hungframe.transport._operation import Errors, current_wire
+
+
+class CoreErrors:
+    """
+    The exceptions of one httpcore, by operation.
+    """
+
+    __slots__ = ("connect", "read", "write")
+
+    def __init__(self, core: ModuleType) -> None:
+        self.connect = Errors(core.ConnectTimeout, core.ConnectError)
+        self.read = Errors(core.ReadTimeout, core.ReadError)
+        self.write = Errors(core.WriteTimeout, core.WriteError)
+
+
+class Stream:
+    """
+    One connection; under a client's stream of either kind.
+    """
+
+    __slots__ = ("_ahead", "_only_http2", "channel", "errors", "opened_at", "ssl_object", "uses")
+
+    def __init__(self, sock: socket.socket, errors: CoreErrors, only_http2: bool) -> None:
+        self.channel: Plain | TlsInTls = Plain(sock)
+        self.errors = errors
+        self.ssl_object: ssl.SSLObject | ssl.SSLSocket | None = None
+        self.opened_at = time.monotonic()
+        self.uses = 0
+        self._only_http2 = only_http2
+        # Read, and not handed out, since the reader was cancelled then.
+        self._ahead = b""
+
+    def used(self, wire: Wire | None) -> None:
+        """
+        Tell the request's record of the connection that it is on.
+        """
+        if wire is not None and wire.stream is not self:
+            wire.stream = self
+            self.uses += 1
+            wire.opened_at, wire.uses = self.opened_at, self.uses
+
+    def shares(self) -> bool:
+        """
+        Tell whether other requests may be on this connection at the same time (HTTP/2).
+        """
+        if self._only_http2:
+            return True
+        return self.ssl_object is not None and self.ssl_object.selected_alpn_protocol() == "h2"
+
+    def under_tls(self, context: ssl.SSLContext, server_hostname: str | None) -> Any:
+        """
+        Put TLS upon the channel; return what does the handshake, a step an attempt.
+        """
+        if self.ssl_object is not None:
+            assert isinstance(self.channel, Plain)
+            inner = TlsInTls(self.channel, context, server_hostname)
+            self.channel, self.ssl_object = inner, inner.ssl_object
+            return inner.do_handshake
+        sock = context.wrap_socket(self.channel.sock, server_hostname=server_hostname, do_handshake_on_connect=False)
+        self.channel, self.ssl_object = Plain(sock), sock
+        return sock.do_handshake
+
+    def began(self, phase: Any) -> Wire | None:
+        """
+        Tell the request's record what begins now.
+        """
+        wire = current_wire.get()
+        if wire is not None:
+            if wire.stream is not self:
+                self.used(wire)
+            phase = phase or wire.waits
+            if wire.phase != phase:
+                wire.phase = phase
+                wire.last_at = time.monotonic()
+        return wire
+
+    def info(self, name: str) -> Any:
+        """
+        What httpcore, and those who look at `network_stream`, ask a stream for.
+        """
+        sock = self.channel.sock
+        if name == "ssl_object":
+            return self.ssl_object
+        if name == "client_addr":
+            return sock.getsockname()
+        if name == "server_addr":
+            return sock.getpeername()
+        if name == "socket":
+            return sock
+        if name == "is_readable":
+            return bool(self._ahead) or _channel.is_readable(sock)
+        return None
+
+
+class Sending:
+    """
+    The attempts of one write: each hands over a part, until all of it is with the kernel.
+    """
+
+    __slots__ = ("_left", "_send", "_wire")
+
+    def __init__(self, channel: Plain | TlsInTls, data: bytes, wire: Wire | None) -> None:
+        self._send = channel.send
+        self._left = memoryview(data)
+        self._wire = wire
+
+    def attempt(self, _: object) -> None:
+        """
+        Hand over what the kernel takes now.
+        """
+        while self._left:
+            sent = self._send(self._left)
+            self._left = self._left[sent:]
+            if self._wire is not None:
+                self._wire.sent += sent
+                self._wire.last_at = time.monotonic()
+
+
+def begin_connecting() -> None:
+    """
+    Tell the request's record that it now waits for a connection.
+    """
+    wire = current_wire.get()
+    if wire is not None:
+        wire.phase, wire.last_at = "connect", time.monotonic()
