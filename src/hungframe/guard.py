@@ -61,6 +61,11 @@ class Guard:
 
         total_timeout: Most seconds for a call, whatever `timeout` says; None: no limit.
 
+        first_item: Most seconds until a stream's first item; None: no limit.
+
+        between_items: Most seconds that a stream may take from one item to
+            the next, the consumer's own time not counted; None: no limit.
+
         classify: A function of the result, or of the exception raised, that
             tells its `Outcome`; where it returns None the built-in rules hold.
 
@@ -99,13 +104,17 @@ class Guard:
         max_orphans: int = 32,
         isolate: Isolate = "auto",
         total_timeout: float | None = None,
+        first_item: float | None = None,
+        between_items: float | None = None,
         classify: Classifier | None = None,
         sinks: Sequence[EventSink] = (),
         enabled: flag.Enabled = None,
         clock: Clock | None = None,
     ) -> None:
         self._engine = engine_of(name, breaker, budget, timeout, max_orphans, sinks, enabled, clock)
-        self._limits = limits_of(self._engine, self._engine.timeout, grace, total_timeout, isolate, classify)
+        self._limits = limits_of(
+            self._engine, self._engine.timeout, grace, total_timeout, isolate, classify, first_item, between_items
+        )
 
     def __repr__(self) -> str:
         return f"Guard({self._engine.name!r})"
@@ -123,6 +132,8 @@ class Guard:
         timeout: TimeoutPolicy | float | Default | None = DEFAULT,
         grace: float | Default = DEFAULT,
         total_timeout: float | Default | None = DEFAULT,
+        first_item: float | Default | None = DEFAULT,
+        between_items: float | Default | None = DEFAULT,
         isolate: Isolate | Default = DEFAULT,
         classify: Classifier | Default | None = DEFAULT,
     ) -> Guard:
@@ -144,6 +155,8 @@ class Guard:
             old.total_timeout if total_timeout is DEFAULT else total_timeout,
             cast("Isolate", old.isolate) if isolate is DEFAULT else isolate,
             old.classify if classify is DEFAULT else classify,
+            old.first_item if first_item is DEFAULT else first_item,
+            old.between_items if between_items is DEFAULT else between_items,
         )
         return view
 

@@ -51,11 +51,17 @@ class Limits:
         isolate: Where it runs.
 
         classify: The user's classifier.
+
+        first_item: Most seconds until a stream's first item; None: no limit.
+
+        between_items: Most seconds from one item of a stream to the next; None: no limit.
     """
 
     __slots__ = (
+        "between_items",
         "classify",
         "clock",
+        "first_item",
         "given_grace",
         "grace",
         "isolate",
@@ -76,6 +82,8 @@ class Limits:
         grace: float | Default,
         isolate: str | None,
         classify: Classifier | None,
+        first_item: float | None = None,
+        between_items: float | None = None,
     ) -> None:
         self.clock = clock
         self.policy = policy
@@ -87,3 +95,5 @@ class Limits:
         self.grace = _DEFAULT_GRACE if isinstance(grace, Default) else grace
         self.isolate = isolate
         self.classify = classify
+        self.first_item = first_item
+        self.between_items = between_items

@@ -84,12 +84,18 @@ def limits_of(
     total_timeout: float | None,
     isolate: Isolate,
     classify: Classifier | None,
+    first_item: float | None,
+    between_items: float | None,
 ) -> Limits:
     """
     Make the settings that hold for one call.
     """
     if total_timeout is not None:
         check.number("total_timeout", total_timeout, above=0)
+    if first_item is not None:
+        check.number("first_item", first_item, above=0)
+    if between_items is not None:
+        check.number("between_items", between_items, above=0)
     if isolate not in ("auto", "thread", None):
         raise ValueError(f"isolate must be 'auto', 'thread' or None, got {isolate!r}")
     if classify is not None and not callable(classify):
@@ -104,6 +110,8 @@ def limits_of(
         grace=DEFAULT if grace is DEFAULT else _checked_grace(grace, policy, total_timeout),
         isolate=isolate,
         classify=classify,
+        first_item=first_item,
+        between_items=between_items,
     )
 
 

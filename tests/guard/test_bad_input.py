@@ -55,7 +55,7 @@ NO_COUNT: list[tuple[Any, type[Exception]]] = [
 # -- numbers of a guard ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["timeout", "total_timeout"])
+@pytest.mark.parametrize("name", ["timeout", "total_timeout", "first_item", "between_items"])
 @pytest.mark.parametrize(("value", "error"), [*NO_SECONDS, *ZERO])
 def test_timeouts_of_a_guard(name: str, value: Any, error: type[Exception]) -> None:
     """
