@@ -215,20 +215,53 @@ class Engine(Policies):
         """
         Settle a call whose callee was cancelled and has returned all the same.
         """
-        current_call.set(call.outer)
         now = self.clock.now()
-        if asyncio_driver.end(call):
-            self._end(call, now)
-            self.settle(call, _CANCELLED, now)
-            return asyncio.CancelledError(*call.cancel_args)
-        if call.aborting:
-            return self._timed_out(call, now, left=False)
+        instead = self._interrupted(call, now)
+        if instead is not None:
+            return instead
         call.ended = True
         # The callee has cancelled itself, and answered that; or, on 3.10, has
         # swallowed a cancellation of which nobody can tell whose it was. Its
         # result is good, and proves nothing then.
         swallowed = not asyncio_driver.COUNTS_CANCELS and call.ambiguous_at > -math.inf
         self.settle(call, _CANCELLED if swallowed else self.classified(result, call.limits), now)
+        return None
+
+    def _interrupted(self, call: Call, now: float) -> BaseException | None:
+        """
+        Settle a call whose callee has answered too late: after its caller was cancelled, or after its deadline.
+        """
+        current_call.set(call.outer)
+        if asyncio_driver.end(call):
+            self.left_behind(call, now)
+            self.settle(call, _CANCELLED, now)
+            return asyncio.CancelledError(*call.cancel_args)
+        if call.aborting:
+            return self._timed_out(call, now, left=False)
+        return None
+
+    def paused(self, call: Call) -> BaseException | None:
+        """
+        End a step of a stream whose callee has answered; the call itself goes on.
+
+        Returns:
+            None if the answer is the caller's; else what is to be raised instead, and the call is settled.
+        """
+        if call.lane is not None:
+            del call.lane.calls[call]
+        if call.disturbed:
+            instead = self._interrupted(call, self.clock.now())
+            if instead is not None:
+                return instead
+            # The callee has cancelled itself, and answered that.
+            call.leftover = None
+            call.disturbed = False
+        asyncio_driver.end(call)
+        if self.suspects and call in self.suspects:
+            # It has shown a sign of life.
+            with self.lock:
+                if self.suspects.pop(call, self) is None:
+                    self.breaker.suspect(len(self.suspects), self.clock.now())
         return None
 
     def failed(self, call: Call, error: BaseException) -> BaseException | None:
@@ -247,7 +280,7 @@ class Engine(Policies):
         is_cancel = isinstance(error, asyncio.CancelledError)
         if cancelled:
             # The caller's own cancellation wins over everything.
-            self._end(call, now)
+            self.left_behind(call, now)
             self.settle(call, _CANCELLED, now)
             if is_cancel or not isinstance(error, Exception):
                 return None
@@ -256,12 +289,12 @@ class Engine(Policies):
             return self._timed_out(call, now, left=True)
         if call.aborting and (is_cancel or isinstance(error, Exception)):
             return self._timed_out(call, now, left=False)
-        self._end(call, now)
+        self.left_behind(call, now)
         self.settle(call, self.classified(error, call.limits), now)
         return None
 
     def _timed_out(self, call: Call, now: float, *, left: bool) -> CallTimeoutError:
-        receipt = self._end(call, now) or ("late" if left else "clean")
+        receipt = self.left_behind(call, now) or ("late" if left else "clean")
         error = CallTimeoutError(
             guard=self.name,
             timeout=call.timeout,
@@ -273,7 +306,7 @@ class Engine(Policies):
         self.settle(call, _CANCELLED if _is_cut_short(call) else _TIMEOUT, now, error)
         return error
 
-    def _end(self, call: Call, now: float) -> Any:
+    def left_behind(self, call: Call, now: float) -> Any:
         """
         Count what the callee has left behind; return its receipt, if there is something.
         """

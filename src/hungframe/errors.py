@@ -66,6 +66,9 @@ class CallTimeoutError(HungframeError, TimeoutError):
             the call.
 
         where: The callee's innermost frames at the deadline.
+
+        missing: What did not come within *timeout*: `answer`, or of a stream
+            its `first item` or the `next item`.
     """
 
     def __init__(
@@ -78,12 +81,14 @@ class CallTimeoutError(HungframeError, TimeoutError):
         phase: str | None = None,
         where: object = "",
         wire: WireReport | None = None,
+        missing: str = "answer",
     ) -> None:
         self.guard = guard
         self.timeout = timeout
         self.elapsed = elapsed
         self.phase = phase if wire is None else wire.phase
         self.wire = wire
+        self.missing = missing
         self._where = where
         self._receipt = receipt
         super().__init__()
@@ -105,7 +110,7 @@ class CallTimeoutError(HungframeError, TimeoutError):
         return str(self._where)
 
     def __str__(self) -> str:
-        told = f"guard {self.guard!r}: no answer within {_seconds(self.timeout)}"
+        told = f"guard {self.guard!r}: no {self.missing} within {_seconds(self.timeout)}"
         if self.wire is not None:
             told += f": {self.wire}"
         receipt = self.receipt
@@ -128,6 +133,7 @@ class CallTimeoutError(HungframeError, TimeoutError):
             self.phase,
             self.where,
             self.wire,
+            self.missing,
         )
 
 
@@ -140,8 +146,18 @@ def _restore_timeout(
     phase: str | None,
     where: str,
     wire: WireReport | None,
+    missing: str,
 ) -> CallTimeoutError:
-    return cls(guard=guard, timeout=timeout, elapsed=elapsed, receipt=receipt, phase=phase, where=where, wire=wire)
+    return cls(
+        guard=guard,
+        timeout=timeout,
+        elapsed=elapsed,
+        receipt=receipt,
+        phase=phase,
+        where=where,
+        wire=wire,
+        missing=missing,
+    )
 
 
 class CallRejectedError(HungframeError):

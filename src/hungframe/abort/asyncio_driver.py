@@ -210,6 +210,9 @@ def deadline_passed(call: Call, turn: int = 0) -> None:
     """
     if call.ended or call.lane is None:
         return
+    if call.deadline > call.limits.clock.now():
+        # A stream whose item came a turn ago, and which waits for the next.
+        return
     if turn < _MOST_TURNS and _is_coming(call):
         # Both came up in one tick: the loop was held up, not the callee. It
         # may have its answer; if it goes on waiting, its time is up.

@@ -58,6 +58,7 @@ class Call:
     limits: Limits
     """The settings that it was begun with."""
     started_at: float
+    """Instant on the guard's clock; infinite for a stream while it is not asked."""
     timeout: float
     """Seconds from the start to the deadline."""
     deadline: float

@@ -147,7 +147,7 @@ class Lanes:
         self._loops = _NO_LOOPS
         self.last: LoopLane | None = None
         # Calls that no loop's timer watches over: those of threads and of trio,
-        # and permits in the user's hand. Each step on it is a single one on a
+        # open streams, and permits in the user's hand. Each step on it is a single one on a
         # dict, so no lock is taken. (An empty set weighs three times as much.)
         self.others: dict[Call, None] = {}
 
@@ -179,7 +179,9 @@ class Lanes:
         """
         Every call that is in flight, oldest first within a lane.
         """
-        yield from list(self.others)
+        # A stream stands here for as long as it is open; while it is asked, a
+        # loop may watch over it as well.
+        yield from [call for call in list(self.others) if call.lane is None]
         for lane in list(self._loops.values()):
             if not lane.loop.is_closed():
                 yield from list(lane.calls)

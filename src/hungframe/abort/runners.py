@@ -32,7 +32,7 @@ def in_place(call: Call, awaitable: Awaitable[Any], lanes: Lanes) -> Awaitable[A
     """
     Await what an async callee has returned, under the call's deadline, in the caller's own task or beside it.
     """
-    coro = awaitable if type(awaitable) is CoroutineType else _coroutine_of(awaitable)
+    coro = awaitable if type(awaitable) is CoroutineType else coroutine_of(awaitable)
     if in_trio():
         from hungframe.abort import trio_driver
 
@@ -150,7 +150,10 @@ def _trio_event() -> tuple[Callable[[], None], Callable[[], Awaitable[None]]]:
     return wake, event.wait
 
 
-def _coroutine_of(awaitable: Any) -> Coroutine[Any, Any, Any]:
+def coroutine_of(awaitable: Any) -> Coroutine[Any, Any, Any]:
+    """
+    A coroutine that awaits *awaitable*, which may be one itself.
+    """
     if inspect.iscoroutine(awaitable):
         return awaitable
     if not inspect.isawaitable(awaitable):

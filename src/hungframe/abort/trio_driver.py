@@ -31,36 +31,30 @@ class _Callee(Leftover):
     The callee in its system task.
     """
 
-    __slots__ = ("_coro", "_waiter", "error", "result", "returned", "scope", "task")
+    __slots__ = ("_coro", "_waiter", "cancelled", "error", "result", "scope", "task")
 
-    def __init__(self, coro: Coroutine[Any, Any, Any], deadline: float) -> None:
+    def __init__(self, coro: Coroutine[Any, Any, Any], home: Home) -> None:
         super().__init__()
-        # Its deadline is the one that holds for the caller, so that the callee
-        # is told of it when it asks trio.
-        self.scope = trio.CancelScope(deadline=deadline)
+        self.scope = home.scope
+        self.cancelled = False
         self.error: BaseException | None = None
         self.result: Any = None
-        self.returned = False
         self._coro: Coroutine[Any, Any, Any] | None = coro
         self._waiter: trio.lowlevel.Task | None = None
-        caller = trio.lowlevel.current_task()
-        self.task: trio.lowlevel.Task | None = trio.lowlevel.spawn_system_task(
-            self._run, name=getattr(coro, "__qualname__", "callee")
-        )
-        # The caller is parked while this runs and the other way round, so that
-        # the two never are in the one context at once.
-        self.task.context = caller.context
+        self.task: trio.lowlevel.Task | None = home.take_in(self, getattr(coro, "__qualname__", "callee"))
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """
+        Run the callee in the task that has taken it in.
+        """
         coro, self._coro = self._coro, None
         assert coro is not None
         # An exception that left a system task would end the whole run.
         try:
-            with self.scope:
-                self.result = await coro
-                self.returned = True
+            self.result = await coro
         except BaseException as error:
-            self.error = error
+            self.error = _without_cancelled(error) if self.scope.cancel_called else error
+            self.cancelled = self.error is None
         finally:
             del coro
             self.task = None
@@ -97,7 +91,106 @@ class _Callee(Leftover):
         return self.result
 
 
-async def drive(call: Call, coro: Coroutine[Any, Any, Any], lanes: Lanes) -> Any:
+class Home:
+    """
+    A system task that takes in one callee, or each step of a stream.
+
+    What a stream opens around a `yield`, a nursery or a cancel scope, must be
+    closed in the task that has opened it.
+
+    Args:
+        many: Whether more than one is to come; then `end` must be called.
+    """
+
+    __slots__ = ("_callee", "_over", "_parked", "_task", "_token", "scope")
+
+    def __init__(self, *, many: bool) -> None:
+        self.scope = trio.CancelScope()
+        self._callee: _Callee | None = None
+        self._over = not many
+        self._parked = False
+        self._task: trio.lowlevel.Task | None = None
+        self._token = trio.lowlevel.current_trio_token()
+
+    @property
+    def usable(self) -> bool:
+        """
+        Whether it takes in another; it does not once its scope was cancelled.
+        """
+        return self._task is None or self._parked
+
+    def take_in(self, callee: _Callee, name: str) -> trio.lowlevel.Task:
+        """
+        Run *callee* in this task, and in the context of the task that asks.
+        """
+        # Its deadline is the one that holds for the caller, so that the callee
+        # is told of it when it asks trio.
+        self.scope.deadline = trio.current_effective_deadline()
+        self._callee = callee
+        if self._task is None:
+            self._task = trio.lowlevel.spawn_system_task(self._run, name=name)
+        else:
+            self._parked = False
+            trio.lowlevel.reschedule(self._task)
+        # The caller is parked while this runs and the other way round, so that
+        # the two never are in the one context at once.
+        self._task.context = trio.lowlevel.current_task().context
+        return self._task
+
+    async def _run(self) -> None:
+        try:
+            with self.scope:
+                while self._callee is not None:
+                    callee, self._callee = self._callee, None
+                    await callee.run()
+                    del callee
+                    if not self._over:
+                        # The time of who asks next is another.
+                        self.scope.deadline = math.inf
+                        await self._park()
+        except BaseException:
+            # The run is over, and nobody is left who could be told.
+            return
+
+    async def _park(self) -> None:
+        self._parked = True
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._parked = False
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def end(self) -> None:
+        """
+        Take in no more; may be called from any thread, and by the garbage collector.
+        """
+        try:
+            self._token.run_sync_soon(self._end)
+        except trio.RunFinishedError:
+            return
+
+    def _end(self) -> None:
+        self._over = True
+        if self._parked and self._task is not None:
+            self._parked = False
+            trio.lowlevel.reschedule(self._task)
+
+
+def _without_cancelled(error: BaseException) -> BaseException | None:
+    """
+    What is left of an error without what a cancelled scope has raised; None where that is all.
+    """
+    if isinstance(error, trio.Cancelled):
+        return None
+    split: Any = getattr(error, "split", None)
+    if split is None or not isinstance(getattr(error, "exceptions", None), tuple):
+        return error
+    rest: BaseException | None = split(trio.Cancelled)[1]
+    return rest
+
+
+async def drive(call: Call, coro: Coroutine[Any, Any, Any], lanes: Lanes, home: Home | None = None) -> Any:
     """
     Run *coro* to its end, or leave it.
 
@@ -108,6 +201,8 @@ async def drive(call: Call, coro: Coroutine[Any, Any, Any], lanes: Lanes) -> Any
 
         lanes: Where the calls of a guard are told to be in flight.
 
+        home: The task that it runs in; None: one of its own.
+
     Raises:
         Abandoned: If the callee was left; `call.leftover` tells when it has ended.
 
@@ -115,15 +210,15 @@ async def drive(call: Call, coro: Coroutine[Any, Any, Any], lanes: Lanes) -> Any
     """
     lanes.others[call] = None
     try:
-        return await _drive(call, coro, call.limits.grace)
+        return await _drive(call, coro, call.limits.grace, home or Home(many=False))
     finally:
         lanes.others.pop(call, None)
 
 
-async def _drive(call: Call, coro: Coroutine[Any, Any, Any], grace: float) -> Any:
+async def _drive(call: Call, coro: Coroutine[Any, Any, Any], grace: float, home: Home) -> Any:
     left = call.deadline - call.limits.clock.now()
     until = trio.current_time() + left if left < math.inf else math.inf
-    callee = _Callee(coro, trio.current_effective_deadline())
+    callee = _Callee(coro, home)
     try:
         with trio.CancelScope(deadline=until):
             await callee.wait()
@@ -154,7 +249,7 @@ async def _drive(call: Call, coro: Coroutine[Any, Any, Any], grace: float) -> An
         await trio.lowlevel.checkpoint_if_cancelled()
         if callee.running:
             raise Abandoned
-    if callee.scope.cancelled_caught:
+    if callee.cancelled:
         # By the deadline of a scope around the caller, which is told now.
         call.aborting = call.disturbed = True
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -85,8 +85,8 @@ def of_frames(frames: list[FrameType]) -> Where:
     """
     The place that the last of these *frames* is at.
     """
-    # What of hungframe lies below the callee hangs nowhere by itself.
-    theirs = [frame for frame in frames if _PACKAGE not in frame.f_code.co_filename] or frames
+    # What of hungframe lies around the callee, or below it, hangs nowhere by itself.
+    theirs = [frame for frame in frames if not frame.f_code.co_filename.startswith(_OURS)]
     return Where([(frame.f_code, frame.f_lineno) for frame in reversed(theirs)])
 
 
@@ -99,7 +99,7 @@ def of_stack(frame: FrameType | None) -> Where:
         path = frame.f_code.co_filename
         if path in _GUARDS:
             break
-        if _PACKAGE not in path:
+        if not path.startswith(_OURS):
             frames.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back
     return Where(frames)
@@ -126,18 +126,17 @@ def of_thread(ident: int | None, stop_at: CodeType | None = None) -> Where:
     frames: list[tuple[CodeType, int]] = []
     while frame is not None and frame.f_code is not stop_at and len(frames) < _LONGEST_CHAIN:
         # What of hungframe lies around the callee hangs nowhere.
-        if _HERE not in frame.f_code.co_filename:
+        if not frame.f_code.co_filename.startswith(_OURS):
             frames.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back
     return Where(frames)
 
 
-_HERE = os.path.join("hungframe", "abort", "")
-_PACKAGE = os.path.join("hungframe", "transport", "")
+_SOURCE = os.path.dirname(os.path.dirname(__file__))
+_OURS = (os.path.join(_SOURCE, "abort", ""), os.path.join(_SOURCE, "transport", ""))
 # Where a guard calls its callee.
 _GUARDS = frozenset(
-    os.path.join(os.path.dirname(os.path.dirname(__file__)), *place)
-    for place in (("wrapping.py",), ("abort", "threads.py"))
+    os.path.join(_SOURCE, *place) for place in (("wrapping.py",), ("abort", "steps.py"), ("abort", "threads.py"))
 )
 
 
