@@ -15,8 +15,7 @@ def body_of(fn: object) -> Any:
     The function that is run when *fn* is called: below partials, and behind an object's `__call__`.
 
     Raises:
-        TypeError: If *fn* cannot be called, or is a generator function:
-            calling that returns at once, and nothing would be guarded.
+        TypeError: If *fn* cannot be called.
     """
     if not callable(fn):
         raise TypeError(f"a guard takes functions and methods, got {fn!r}, which cannot be called")
@@ -25,11 +24,14 @@ def body_of(fn: object) -> Any:
         body = body.func
     if not inspect.isroutine(body) and not isinstance(body, type):
         body = type(body).__call__
-    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
-        raise TypeError(
-            f"a guard takes no generator function yet, got {fn!r}; guard what it awaits, or its loop with attempt()"
-        )
     return body
+
+
+def is_stream(body: Any) -> bool:
+    """
+    Tell whether *body* is a generator function, async or not: it answers again and again.
+    """
+    return inspect.isasyncgenfunction(body) or inspect.isgeneratorfunction(body)
 
 
 _NOT_PLAIN = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR

@@ -40,6 +40,11 @@ _LONGEST_LEASE = 600.0
 
 # What a callee returns instead of doing its work.
 _NOT_BEGUN = frozenset({AsyncGeneratorType, CoroutineType, GeneratorType})
+_GUARD_INSTEAD = {
+    AsyncGeneratorType: "decorate an `async def` that iterates over it and yields its items",
+    CoroutineType: "decorate an `async def` that awaits it, or use `await acall()`",
+    GeneratorType: "decorate a function that iterates over it and yields its items: `yield from it`",
+}
 
 
 class Engine(Policies):
@@ -208,7 +213,7 @@ class Engine(Policies):
         self.settle(call, _CANCELLED, now)
         return TypeError(
             f"guard {self.name!r}: the callee returned a {kind}, whose work begins when the guarded call is over; "
-            "guard an `async def` with the decorator or acall(), and a generator's loop with attempt()"
+            f"{_GUARD_INSTEAD[type(result)]}"
         )
 
     def _returned_late(self, call: Call, result: object) -> BaseException | None:

@@ -18,8 +18,9 @@ from hungframe._core.outcome import Outcome
 from hungframe._core.states import BreakerState
 from hungframe.abort.watchdog import LoopWatch
 from hungframe.attempt import Attempt
-from hungframe.callees import body_of, is_coroutine_function, is_plain
+from hungframe.callees import body_of, is_coroutine_function, is_plain, is_stream
 from hungframe.events import LoopBlocked, milliseconds
+from hungframe.generators import wrap_stream
 from hungframe.health_port import Health
 from hungframe.limits import DEFAULT, Default
 from hungframe.permit import GuardPermit
@@ -164,22 +165,28 @@ class Guard:
 
     def __call__(self, fn: F, /) -> F:
         """
-        Decorate a function, a coroutine function or a method; its signature stays.
+        Decorate a function, a coroutine function, a generator function of either kind, or a method; its
+        signature stays.
 
         Raises:
-            TypeError: If *fn* is a class, a generator function, or cannot be called.
+            TypeError: If *fn* is a class, or cannot be called.
         """
         if isinstance(fn, (classmethod, staticmethod)):
             return cast("F", type(fn)(self(fn.__func__)))
         if isinstance(fn, type):
             raise TypeError(f"a guard decorates functions and methods, got the class {fn!r}; decorate its methods")
-        if inspect.iscoroutinefunction(body_of(fn)):
+        body = body_of(fn)
+        if is_stream(body):
+            return cast("F", functools.wraps(fn)(wrap_stream(self._engine, self._limits, fn, body)))
+        if inspect.iscoroutinefunction(body):
             return cast("F", functools.wraps(fn)(wrap_async(self._engine, self._limits, fn)))
         return cast("F", functools.wraps(fn)(wrap_sync(self._engine, self._limits, fn)))
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """
         Call a sync function under this guard.
+
+        A generator function, async or not, gives its guarded generator.
 
         Raises:
             CallRejectedError: If the guard refuses; *fn* was not called.
@@ -188,9 +195,11 @@ class Guard:
 
             TypeError: If *fn* is a coroutine function.
         """
-        if not is_plain(fn) and inspect.iscoroutinefunction(body_of(fn)):
-            raise TypeError(f"call() takes a sync function, got the coroutine function {fn!r}; use `await acall()`")
-        guarded = wrap_sync(self._engine, self._limits, fn)
+        guarded: Callable[P, T]
+        if is_plain(fn) or not (body := _checked_sync(fn)):
+            guarded = wrap_sync(self._engine, self._limits, fn)
+        else:
+            guarded = wrap_stream(self._engine, self._limits, fn, body)
         try:
             return guarded(*args, **kwargs)
         finally:
@@ -209,10 +218,12 @@ class Guard:
 
             CallTimeoutError: If *fn* had not finished at its deadline.
 
-            TypeError: If *fn* returns nothing that can be awaited.
+            TypeError: If *fn* returns nothing that can be awaited, or is a generator function.
         """
-        if not is_coroutine_function(fn):
-            body_of(fn)
+        if not is_coroutine_function(fn) and is_stream(body_of(fn)):
+            raise TypeError(
+                f"acall() awaits one answer, got the generator function {fn!r}; iterate over `call({_name(fn)}, ...)`"
+            )
         return wrap_async(self._engine, self._limits, fn)(*args, **kwargs)
 
     def attempt(self) -> Attempt:
@@ -327,3 +338,20 @@ class Guard:
             engine.teller.tell(LoopBlocked(engine.clock.wall(), engine.name, milliseconds(seconds), stack))
 
         return LoopWatch(blocked_after, tell)
+
+
+def _checked_sync(fn: object) -> Any:
+    """
+    The body of *fn* if that is a generator function, None if it is a plain one.
+
+    Raises:
+        TypeError: If it is a coroutine function.
+    """
+    body = body_of(fn)
+    if inspect.iscoroutinefunction(body):
+        raise TypeError(f"call() takes a sync function, got the coroutine function {fn!r}; use `await acall()`")
+    return body if is_stream(body) else None
+
+
+def _name(fn: object) -> str:
+    return getattr(fn, "__name__", "fn")

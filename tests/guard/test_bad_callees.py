@@ -4,7 +4,6 @@ What cannot be guarded is refused where it is handed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,23 +12,16 @@ from hungframe import Guard
 from tests.guard.test_bad_input import refused
 
 
-def generator() -> Iterator[int]:
-    """
-    A generator function.
-    """
-    yield 1
-
-
 class Plain:
     """
     A class.
     """
 
 
-@pytest.mark.parametrize("value", [Plain, int, 5, "draw", None, [], Plain(), property(lambda self: 1), generator])
+@pytest.mark.parametrize("value", [Plain, int, 5, "draw", None, [], Plain(), property(lambda self: 1)])
 def test_decorating_what_cannot_be_decorated(value: Any) -> None:
     """
-    A class, a generator function, and what cannot be called are refused with a word of what would do.
+    A class, and what cannot be called are refused with a word of what would do.
     """
     refused(TypeError, "guard", value, lambda: Guard("images")(value))
 
