@@ -347,6 +347,16 @@ class Engine(Policies):
                 self.faults.add("classify()")
         return classify(ended)
 
+    def pause(self, seconds: float) -> None:
+        """
+        Grant nothing for so long: the provider asked for it.
+        """
+        now = self.clock.now()
+        with self.lock:
+            self.budget.pause(now + seconds)
+        if self.sinks:
+            self.teller.paused(seconds)
+
     def settle(self, call: Call, outcome: Outcome, now: float, timed_out: CallTimeoutError | None = None) -> None:
         """
         Let every policy learn how *call* ended, and tell it. Once a call.

@@ -160,6 +160,17 @@ class BreakerChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetPaused(Event):
+    """
+    The provider asked for a pause: nothing is granted for `paused_ms`.
+    """
+
+    evt: ClassVar[str] = "budget.paused"
+
+    paused_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoopBlocked(Event):
     """
     An event loop has not run for `blocked_ms`; `where` is what it hangs in.

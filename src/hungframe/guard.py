@@ -27,6 +27,7 @@ from hungframe.permit import GuardPermit
 from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, TimeoutPolicy
 from hungframe.settings import Isolate, checked_timeout, engine_of, limits_of
 from hungframe.snapshot import Snapshot
+from hungframe.streams import StreamCall
 from hungframe.wrapping import wrap_async, wrap_sync
 
 P = ParamSpec("P")
@@ -253,6 +254,23 @@ class Guard:
         """
         return GuardPermit(self._engine.begin(self._limits), self._engine)
 
+    def open_stream(self) -> StreamCall:
+        """
+        Ask for one call in many steps that is made by hand: each step is awaited through what this returns.
+
+        Raises:
+            CallRejectedError: If the guard refuses.
+
+        >>> guard, numbers = Guard("images"), iter([1, 2])
+        >>> stream = guard.open_stream()
+        >>> stream.step_sync(lambda: next(numbers)), stream.step_sync(lambda: next(numbers))
+        (1, 2)
+        >>> stream.done()
+        >>> guard.snapshot().counts["success"]
+        1
+        """
+        return StreamCall(self._engine, self._limits)
+
     # -- seeing and steering ----------------------------------------------------
 
     @property
@@ -314,6 +332,18 @@ class Guard:
         Close the breaker, and empty its window.
         """
         self._steer("reset")
+
+    def pause(self, seconds: float) -> None:
+        """
+        Grant no call for so many seconds, as a provider asks for by 429 and Retry-After; a longer pause stays.
+
+        >>> guard = Guard("images")
+        >>> guard.pause(20)
+        >>> guard.call(str.upper, "a cat")
+        Traceback (most recent call last):
+        hungframe.errors.BudgetExhaustedError: guard 'images': budget is exhausted; retry in 20 s
+        """
+        self._engine.pause(check.number("seconds", seconds, at_least=0))
 
     def _steer(self, verb: str) -> None:
         act = self._engine.breaker.steering(verb)

@@ -17,6 +17,7 @@ from hungframe.abort.asyncio_driver import COUNTS_CANCELS
 from hungframe.abort.call import Call, current_call
 from hungframe.abort.steps import Steps
 from hungframe.abort.stream_time import StreamTime
+from hungframe.abort.wire import report_of
 from hungframe.closing import closing
 from hungframe.errors import CallTimeoutError
 
@@ -173,10 +174,10 @@ class StreamCall:
         call.outer = _around(call, running)
         now = call.limits.clock.now()
         if not self._time.limit(call.outer, now):
-            # The consumer has used it up: no fault of the callee's.
-            error = CallTimeoutError(guard=name, timeout=call.timeout, elapsed=0.0)
+            error = CallTimeoutError(guard=name, timeout=call.timeout, elapsed=0.0, wire=report_of(call))
             self._time.named(error, now)
-            self._settle(Outcome.CANCELLED, error)
+            # Where the consumer has used it up, that is no fault of the callee's.
+            self._settle(Outcome.TIMEOUT if self._time.was_the_callees(now) else Outcome.CANCELLED, error)
             try:
                 raise error
             finally:

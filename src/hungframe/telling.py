@@ -17,6 +17,7 @@ from hungframe._core.states import BreakerState
 from hungframe.errors import CallTimeoutError
 from hungframe.events import (
     BreakerChanged,
+    BudgetPaused,
     Event,
     GenAbandoned,
     GenCancelled,
@@ -90,6 +91,12 @@ class Teller:
         Tell that a callee was left behind.
         """
         self.tell(GenAbandoned(self._clock.wall(), self._guard, call_id, orphans, where))
+
+    def paused(self, seconds: float) -> None:
+        """
+        Tell that the provider asked for a pause.
+        """
+        self.tell(BudgetPaused(self._clock.wall(), self._guard, milliseconds(seconds)))
 
     def state(self, state: BreakerState, failure_rate: float | None) -> None:
         """

@@ -88,6 +88,12 @@ class StreamTime:
             self._items = True
             self._busy_at_item = self._busy
 
+    def was_the_callees(self, now: float) -> bool:
+        """
+        Tell whether the callee has used up the stream's own time, more of it than the consumer.
+        """
+        return self._ends_at <= now and self._busy > (now - self._began_at) / 2
+
     def named(self, error: BaseException | None, now: float) -> BaseException | None:
         """
         The error, which says what was missed if it is a timeout.

@@ -4,12 +4,15 @@ The guarded transports, whatever library they are for: each has a transport of t
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from hungframe._core import check
+from hungframe.errors import CallRejectedError, CallTimeoutError
 from hungframe.guard import Guard
-from hungframe.transport import _pool
+from hungframe.transport import _guarded, _pool, _refusal
 from hungframe.transport._async_backend import AsyncDeadlineBackend
+from hungframe.transport._guarded import Timeouts
 from hungframe.transport._operation import current_wire
 from hungframe.transport._request import MAX_RESPONSE_BYTES, Request
 from hungframe.transport._sync_backend import DeadlineBackend
@@ -21,6 +24,12 @@ class Carrier:
     """
 
     _backend: type[DeadlineBackend | AsyncDeadlineBackend]
+    # What the modules of the libraries add.
+    _response: Any
+    _body: Any
+    _guarded_body: Any
+    _connect_timeout: type[Exception]
+    _timeouts: Timeouts
 
     def __init__(self, inner: Any, *, guard: Guard | None, max_response_bytes: int | None) -> None:
         given: Any = guard
@@ -29,7 +38,8 @@ class Carrier:
         if max_response_bytes is not None:
             check.whole("max_response_bytes", max_response_bytes, at_least=1)
         self._inner = inner
-        self._guard = guard
+        # The deadline is on the wire: a sync request needs no thread.
+        self._guard = None if guard is None else guard.using(isolate=None)
         self._max_response_bytes = max_response_bytes
         # A transport of another kind, a mock's or an ASGI app's, has none.
         self._core_pool = getattr(inner, "_pool", None)
@@ -39,6 +49,13 @@ class Carrier:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._inner!r})"
+
+    def _refused(self, refusal: CallRejectedError) -> Any:
+        """
+        The answer that stands for a refusal which its SDK would not let through.
+        """
+        headers, content = _refusal.headers_of(refusal), _refusal.content_of(refusal)
+        return self._response(_refusal.STATUS, headers=headers, content=content)
 
     def _begin(self, request: Any) -> Request:
         name = "" if self._guard is None else self._guard.name
@@ -51,14 +68,29 @@ class SyncCarrier(Carrier):
     """
 
     _backend = DeadlineBackend
-    _body: Any
-    _connect_timeout: type[Exception]
 
     def handle_request(self, request: Any) -> Any:
         """
         Send *request*; return the response once its headers are there.
         """
-        return self._carry(request)
+        guard = self._guard
+        if guard is None:
+            return self._carry(request)
+        stream = _guarded.opened(guard, request)
+        if isinstance(stream, CallRejectedError):
+            return self._refused(stream)
+        try:
+            response = stream.step_sync(functools.partial(self._carry, request), item=False)
+        except CallTimeoutError as error:
+            timed_out = self._timeouts.of(error)
+        else:
+            _guarded.answered(guard, response)
+            response.stream = self._guarded_body(response, stream, self._timeouts)
+            return response
+        try:
+            raise timed_out
+        finally:
+            del timed_out
 
     def _carry(self, request: Any) -> Any:
         begun = self._begin(request)
@@ -95,14 +127,29 @@ class AsyncCarrier(Carrier):
     """
 
     _backend = AsyncDeadlineBackend
-    _body: Any
-    _connect_timeout: type[Exception]
 
     async def handle_async_request(self, request: Any) -> Any:
         """
         Send *request*; return the response once its headers are there.
         """
-        return await self._carry(request)
+        guard = self._guard
+        if guard is None:
+            return await self._carry(request)
+        stream = _guarded.opened(guard, request)
+        if isinstance(stream, CallRejectedError):
+            return self._refused(stream)
+        try:
+            response = await stream.step(self._carry(request), item=False)
+        except CallTimeoutError as error:
+            timed_out = self._timeouts.of(error)
+        else:
+            _guarded.answered(guard, response)
+            response.stream = self._guarded_body(response, stream, self._timeouts)
+            return response
+        try:
+            raise timed_out
+        finally:
+            del timed_out
 
     async def _carry(self, request: Any) -> Any:
         begun = self._begin(request)

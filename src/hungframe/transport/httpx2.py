@@ -17,6 +17,8 @@ from hungframe.guard import Guard
 from hungframe.transport import _faces, _pool
 from hungframe.transport._body import AsyncBody, SyncBody
 from hungframe.transport._carrier import MAX_RESPONSE_BYTES, AsyncCarrier, SyncCarrier
+from hungframe.transport._guarded import GuardedAsyncBody, GuardedSyncBody, Timeouts
+from hungframe.transport._timeouts import classes_of
 
 if TYPE_CHECKING:
     import httpx2
@@ -90,8 +92,21 @@ class _Body(SyncBody, httpx2.SyncByteStream):
     pass
 
 
+class _GuardedBody(GuardedSyncBody, httpx2.SyncByteStream):
+    pass
+
+
 class _AsyncBody(AsyncBody, httpx2.AsyncByteStream):
     pass
+
+
+class _GuardedAsyncBody(GuardedAsyncBody, httpx2.AsyncByteStream):
+    pass
+
+
+_TIMEOUTS = classes_of(httpx2, __name__)
+# Where pickle finds them.
+globals().update({each.__name__: each for each in _TIMEOUTS.values()})
 
 
 class GuardTransport(SyncCarrier, httpx2.BaseTransport):
@@ -115,7 +130,10 @@ class GuardTransport(SyncCarrier, httpx2.BaseTransport):
         TypeError: If *transport* is not one of httpx2's, or options are given beside it.
     """
 
+    _response = httpx2.Response
     _body = _Body
+    _guarded_body = _GuardedBody
+    _timeouts = Timeouts(_TIMEOUTS)
     _connect_timeout = httpx2.ConnectTimeout
 
     def __init__(
@@ -150,7 +168,10 @@ class AsyncGuardTransport(AsyncCarrier, httpx2.AsyncBaseTransport):
     A transport for an existing `httpx2.AsyncClient`, or one of its mounts; like `GuardTransport`, on asyncio and trio.
     """
 
+    _response = httpx2.Response
     _body = _AsyncBody
+    _guarded_body = _GuardedAsyncBody
+    _timeouts = Timeouts(_TIMEOUTS)
     _connect_timeout = httpx2.ConnectTimeout
 
     def __init__(
