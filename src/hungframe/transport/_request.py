@@ -67,7 +67,8 @@ class Request:
         """
         self.wire.waits = self.wire.phase = "body"
         limit = self.max_response_bytes
-        if limit is None or self.is_head:
+        # Neither does that to HEAD have a body, nor does 304: they tell the length of what a GET would bring.
+        if limit is None or self.is_head or response.status_code == 304:
             return None
         announced = response.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
