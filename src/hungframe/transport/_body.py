@@ -90,7 +90,13 @@ class AsyncBody:
             if error is not None:
                 request.break_off()
                 raise error
-            yield chunk
+            try:
+                yield chunk
+            except GeneratorExit:
+                # Left early. trio complains of a generator that is left to the garbage collector.
+                if hasattr(chunks, "aclose"):
+                    await chunks.aclose()
+                raise
 
     async def aclose(self) -> None:
         """
