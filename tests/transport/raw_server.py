@@ -22,6 +22,7 @@ class Connection:
     def __init__(self, sock: Any, number: int) -> None:
         self.sock = sock
         self.number = number
+        self.is_over = threading.Event()
         self.seen = b""
         self._ahead = b""
 
@@ -89,10 +90,15 @@ class RawServer:
     Hands each connection to *answer*, in a thread of its own.
     """
 
-    def __init__(self, answer: Answer, *, family: int = socket.AF_INET, at: Any = None, tls: Any = None) -> None:
+    def __init__(
+        self, answer: Answer, *, family: int = socket.AF_INET, at: Any = None, tls: Any = None, buffer: int = 0
+    ) -> None:
         self._answer = answer
         self._tls: ssl.SSLContext | None = tls
         self.listener = socket.socket(family, socket.SOCK_STREAM)
+        if buffer:
+            # Inherited by what is accepted: a client that is ahead of the server notices it soon.
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self.listener.bind(at or ("127.0.0.1", 0))
         self.listener.listen(256)
         self.connections: list[Connection] = []
@@ -137,6 +143,8 @@ class RawServer:
                 connection.sock.close()
 
     def close(self) -> None:
+        for connection in self.connections:
+            connection.is_over.set()
         for sock in [self.listener, *(each.sock for each in self.connections)]:
             # That wakes the threads, which close does not.
             with contextlib.suppress(OSError):

@@ -67,10 +67,12 @@ class AsyncDeadlineStream(Stream):
         wire = self.began("write")
         channel = self.channel
         sending = Sending(channel, buffer, wire)
-        writing = operation(sending.attempt, None, channel.sock, WRITE, timeout, self.errors.write, BEHIND)
+        errors = self.errors.write
         try:
-            await arun(writing, self._waiters)
-        except self.errors.write.failed:
+            while sending.left:
+                part = operation(sending.attempt, None, channel.sock, WRITE, timeout, errors, BEHIND)
+                await arun(part, self._waiters)
+        except errors.failed:
             # The server took no more: it may have said why, so that is read.
             raise
         except BaseException:

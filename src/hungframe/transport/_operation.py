@@ -96,13 +96,12 @@ def operation(
             wants = want
         except OSError as error:
             raise errors.failed(str(error)) from error
-        seconds = timeout
-        if timeout is not None:
+        seconds: float | None = None
+        if timeout is not None and timeout < _FOREVER:
             now = time.monotonic()
             if waited_until is None:
                 waited_until = now + timeout
-            else:
-                seconds = max(waited_until - now, 0.0)
+            seconds = max(waited_until - now, 0.0)
         is_deadline = False
         if call is not None:
             left = call.deadline + behind - call.limits.clock.now()

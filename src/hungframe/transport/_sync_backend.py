@@ -52,7 +52,8 @@ class DeadlineStream(Stream):
         channel = self.channel
         sending = Sending(channel, buffer, wire)
         try:
-            run(operation(sending.attempt, None, channel.sock, WRITE, timeout, self.errors.write))
+            while sending.left:
+                run(operation(sending.attempt, None, channel.sock, WRITE, timeout, self.errors.write))
         except self.errors.write.failed:
             # The server took no more: it may have said why, so that is read.
             raise
