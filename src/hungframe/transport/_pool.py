@@ -46,6 +46,14 @@ def check_library(library: ModuleType, transports: tuple[type, ...], needs: str)
             )
 
 
+def pool_of(transport: Any) -> Any:
+    """
+    The pool of a transport; None for one of another kind: a mock's, an ASGI app's, a user's own.
+    """
+    pool = getattr(transport, "_pool", None)
+    return pool if all(hasattr(pool, name) for name in _OF_POOL) else None
+
+
 def core_of(pool: Any) -> ModuleType:
     """
     The httpcore that a pool belongs to: its exceptions are those that the client knows.
@@ -67,7 +75,7 @@ def speaks_http2_only(pool: Any) -> bool:
     return bool(getattr(pool, "_http2", False)) and not getattr(pool, "_http1", True)
 
 
-def heal(pool: Any, request_stream: object) -> list[Any]:
+def heal(pool: Any, extensions: object) -> list[Any]:
     """
     Take out of *pool* what nobody will ever end: the request that has failed, and connections without a request that
     are neither idle nor closed.
@@ -75,14 +83,14 @@ def heal(pool: Any, request_stream: object) -> list[Any]:
     Args:
         pool: A connection pool of httpcore, sync or async.
 
-        request_stream: The body of the request that has failed; names it.
+        extensions: Those of the request that has failed; no other request has this object.
 
     Returns:
         The connections that are to be closed.
     """
     with pool._optional_thread_lock:
         requests = pool._requests
-        kept = [each for each in requests if each.request.stream is not request_stream]
+        kept = [each for each in requests if each.request.extensions is not extensions]
         changed = len(kept) < len(requests)
         if changed:
             requests[:] = kept

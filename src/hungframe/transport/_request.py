@@ -4,6 +4,7 @@ One request on its way through a guarded transport, whatever carries it.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from hungframe.abort.call import Call, running_call
@@ -29,13 +30,12 @@ class Request:
         "name",
         "pool",
         "received",
-        "request_stream",
+        "sent",
         "wire",
     )
 
-    def __init__(self, pool: Any, request: Any, max_response_bytes: int | None, name: str) -> None:
+    def __init__(self, pool: Any, request: Any, max_response_bytes: int | None, name: str, behind: float) -> None:
         self.pool = pool
-        self.request_stream: object = request.stream
         # Its answer may announce a length, and has no body.
         self.is_head = request.method == "HEAD"
         self.max_response_bytes = max_response_bytes
@@ -47,6 +47,26 @@ class Request:
         call = self.call = running_call()
         if call is not None:
             attach(call, self.wire)
+        # What is handed on. The pool knows it by its extensions: a user may
+        # send one request object twice at the same time, and when one of the
+        # two fails, it must not be the other that is taken out of the pool.
+        self.sent = request if pool is None else _copy(request)
+        if pool is not None:
+            self._wait_no_longer(behind)
+
+    def _wait_no_longer(self, behind: float) -> None:
+        """
+        Let the pool's own timeout end a wait for a connection at the deadline: in a sync client nothing else would.
+        """
+        call = self.call
+        if call is None or call.deadline == math.inf:
+            return
+        left = max(call.deadline + behind - call.limits.clock.now(), 0.0)
+        extensions = self.sent.extensions
+        timeouts: dict[str, float | None] = extensions.get("timeout", {})
+        own = timeouts.get("pool")
+        if own is None or own > left:
+            extensions["timeout"] = {**timeouts, "pool": left}
 
     def is_too_late(self) -> Call | None:
         """
@@ -98,6 +118,9 @@ class Request:
         It is over before its end: leave nothing of its connection, on either side.
         """
         self.is_broken = True
+        if self.pool is not None and self.wire.phase is None:
+            # The pool had no connection for it. Was that the deadline?
+            self.is_too_late()
         stream = self.wire.stream
         detach(self.call, self.wire)
         if stream is not None and not stream.shares():
@@ -110,4 +133,15 @@ class Request:
         Returns:
             Connections of the pool that are to be closed.
         """
-        return [] if self.pool is None else _pool.heal(self.pool, self.request_stream)
+        return [] if self.pool is None else _pool.heal(self.pool, self.sent.extensions)
+
+
+def _copy(request: Any) -> Any:
+    """
+    The same request, with extensions of its own.
+    """
+    # Its __copy__ would leave out the body.
+    copy: Any = object.__new__(type(request))
+    copy.__dict__.update(request.__dict__)
+    copy.extensions = {**request.extensions}
+    return copy
