@@ -72,7 +72,14 @@ class Stream:
             inner = TlsInTls(self.channel, context, server_hostname)
             self.channel, self.ssl_object = inner, inner.ssl_object
             return inner.do_handshake
-        sock = context.wrap_socket(self.channel.sock, server_hostname=server_hostname, do_handshake_on_connect=False)
+        plain = self.channel.sock
+        try:
+            # A connection that is lost already: the ssl module would notice
+            # it, too, but leave the socket to the garbage collector.
+            plain.getpeername()
+            sock = context.wrap_socket(plain, server_hostname=server_hostname, do_handshake_on_connect=False)
+        except OSError as error:
+            raise self.errors.connect.failed(str(error)) from error
         self.channel, self.ssl_object = Plain(sock), sock
         return sock.do_handshake
 
