@@ -9,6 +9,8 @@ do, and may be tried again when the socket is ready. Nothing here waits.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import select
 import socket
 import ssl
@@ -57,7 +59,16 @@ class Plain:
         """
         Read what is there; `b""` when the peer has finished.
         """
-        return self.sock.recv(max_bytes)
+        try:
+            return self.sock.recv(max_bytes)
+        except ssl.SSLEOFError as error:
+            # Many servers close without a goodbye. Before 3.13 the ssl module
+            # says the same of a reset, which must not pass for the end of a
+            # body that has no other. OpenSSL 3 gives a reason for a FIN, and
+            # none for a reset; the one before gives none for either.
+            if not error.reason and _is_disconnected(self.sock):
+                raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from None
+            return b""
 
     def send(self, data: memoryview) -> int:
         """
@@ -142,6 +153,17 @@ def is_readable(sock: socket.socket) -> bool:
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def _is_disconnected(sock: socket.socket) -> bool:
+    """
+    Tell whether the peer has reset; one that has only finished is still known.
+    """
+    try:
+        sock.getpeername()
+    except OSError:
+        return True
+    return False
 
 
 def reset(sock: socket.socket) -> None:

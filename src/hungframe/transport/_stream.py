@@ -77,7 +77,12 @@ class Stream:
             # A connection that is lost already: the ssl module would notice
             # it, too, but leave the socket to the garbage collector.
             plain.getpeername()
-            sock = context.wrap_socket(plain, server_hostname=server_hostname, do_handshake_on_connect=False)
+            sock = context.wrap_socket(
+                plain,
+                server_hostname=server_hostname,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=False,
+            )
         except OSError as error:
             raise self.errors.connect.failed(str(error)) from error
         self.channel, self.ssl_object = Plain(sock), sock
