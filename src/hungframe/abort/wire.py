@@ -62,13 +62,19 @@ class Wire:
 
 def attach(call: Call, wire: Wire) -> None:
     """
-    Make *wire* what the call says of itself, until it has ended.
+    Make *wire* what the call says of itself, until it has ended; and the calls around it, where they have no request
+    of their own: it may be their deadline that ends it.
     """
     outer: Wire | None = call.wire
     while outer is not None and outer.ended:
         outer = outer.outer
     wire.outer = outer
     call.wire = wire
+    around = call.outer
+    while around is not None:
+        if not around.aborting and (around.wire is None or around.wire.ended):
+            around.wire = wire
+        around = around.outer
 
 
 def detach(call: Call | None, wire: Wire) -> None:
@@ -77,6 +83,13 @@ def detach(call: Call | None, wire: Wire) -> None:
     """
     if call is None or not call.aborting:
         wire.ended = True
+        return
+    around = call.outer
+    while around is not None:
+        # That one goes on, and hangs elsewhere if it does.
+        if around.wire is wire and not around.aborting:
+            around.wire = None
+        around = around.outer
 
 
 def report_of(call: Call) -> WireReport | None:
