@@ -93,6 +93,7 @@ class AsyncDeadlineStream(Stream):
                 lambda _: handshake(), None, self.channel.sock, READ, timeout, self.errors.connect, BEHIND
             )
             await arun(shaking, self._waiters)
+            self.agreed()
         except BaseException:
             self.destroy()
             raise

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from hungframe.transport import _pool
-from hungframe.transport._operation import current_wire
 
 if TYPE_CHECKING:
     from hungframe.transport._request import Request
@@ -27,15 +26,11 @@ class SyncBody:
         request = self._request
         chunks = iter(self._stream)
         while True:
-            outer = current_wire.get()
-            current_wire.set(request.wire)
             try:
                 chunk = next(chunks, None)
             except BaseException:
                 request.break_off()
                 raise
-            finally:
-                current_wire.set(outer)
             if chunk is None:
                 request.ended()
                 return
@@ -74,15 +69,11 @@ class AsyncBody:
         request = self._request
         chunks = self._stream.__aiter__()
         while True:
-            outer = current_wire.get()
-            current_wire.set(request.wire)
             try:
                 chunk = await anext(chunks, None)
             except BaseException:
                 request.break_off()
                 raise
-            finally:
-                current_wire.set(outer)
             if chunk is None:
                 request.ended()
                 return

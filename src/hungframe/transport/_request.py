@@ -5,6 +5,7 @@ One request on its way through a guarded transport, whatever carries it.
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 from hungframe.abort.call import Call, running_call
@@ -15,6 +16,9 @@ from hungframe.transport import _pool
 
 # Bytes. Larger than what an API answers, and than what a process can lose.
 MAX_RESPONSE_BYTES = 256 * 1024 * 1024
+
+# Looking at each name in full would cost more than all else that is done here.
+_LENGTH_OF_NAME = len(b"content-length")
 
 
 class Request:
@@ -31,6 +35,7 @@ class Request:
         "pool",
         "received",
         "sent",
+        "too_late",
         "wire",
     )
 
@@ -45,7 +50,9 @@ class Request:
         self.is_broken = False
         self.wire = Wire()
         call = self.call = running_call()
-        if call is not None:
+        # One that is made too late is not what the call's time went to.
+        self.too_late = call is not None and (call.aborting or call.deadline <= call.limits.clock.now())
+        if call is not None and not self.too_late:
             attach(call, self.wire)
         # What is handed on. The pool knows it by its extensions: a user may
         # send one request object twice at the same time, and when one of the
@@ -73,10 +80,18 @@ class Request:
         The call whose deadline has passed already, told so; None where there still is time.
         """
         call = self.call
-        if call is None or call.deadline > call.limits.clock.now():
+        if call is None or not self.too_late:
             return None
         cut(call)
         return call
+
+    def no_connection(self) -> None:
+        """
+        The pool had none for it; tell the call where that was its deadline.
+        """
+        call = self.call
+        if call is not None and call.deadline <= call.limits.clock.now():
+            cut(call)
 
     def answered(self, response: Any) -> ResponseTooLargeError | None:
         """
@@ -90,9 +105,11 @@ class Request:
         # Neither does that to HEAD have a body, nor does 304: they tell the length of what a GET would bring.
         if limit is None or self.is_head or response.status_code == 304:
             return None
-        announced = response.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > limit:
-            return ResponseTooLargeError(self.name, limit, int(announced))
+        for name, value in response.headers.raw:
+            if len(name) == _LENGTH_OF_NAME and name.lower() == b"content-length" and value.isdigit():
+                announced = int(value)
+                if announced > limit:
+                    return ResponseTooLargeError(self.name, limit, announced)
         return None
 
     def came(self, chunk: bytes) -> ResponseTooLargeError | None:
@@ -102,7 +119,13 @@ class Request:
         Returns:
             What to raise if it is one too much.
         """
-        self.received += len(chunk)
+        size = len(chunk)
+        self.received += size
+        wire = self.wire
+        if wire.stream is not None and wire.stream.shared:
+            # Of what is read from a shared connection nobody knows whose it is.
+            wire.received += size
+            wire.last_at = time.monotonic()
         if self.max_response_bytes is not None and self.received > self.max_response_bytes:
             return ResponseTooLargeError(self.name, self.max_response_bytes)
         return None
@@ -111,20 +134,27 @@ class Request:
         """
         It is over.
         """
-        detach(self.call, self.wire)
+        self._let_go()
 
     def break_off(self) -> None:
         """
         It is over before its end: leave nothing of its connection, on either side.
         """
         self.is_broken = True
-        if self.pool is not None and self.wire.phase is None:
-            # The pool had no connection for it. Was that the deadline?
-            self.is_too_late()
+        if self.wire.phase is None:
+            self.no_connection()
         stream = self.wire.stream
-        detach(self.call, self.wire)
-        if stream is not None and not stream.shares():
+        self._let_go()
+        if stream is not None and not stream.shared:
             stream.destroy()
+
+    def _let_go(self) -> None:
+        wire = self.wire
+        detach(self.call, wire)
+        stream = wire.stream
+        if stream is not None and stream.wire is wire:
+            # The two would keep each other alive.
+            stream.wire = None
 
     def heal(self) -> list[Any]:
         """

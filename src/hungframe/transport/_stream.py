@@ -34,7 +34,7 @@ class Stream:
     One connection; under a client's stream of either kind.
     """
 
-    __slots__ = ("_ahead", "_only_http2", "channel", "errors", "opened_at", "ssl_object", "uses")
+    __slots__ = ("_ahead", "channel", "errors", "opened_at", "shared", "ssl_object", "uses", "wire")
 
     def __init__(self, sock: socket.socket, errors: CoreErrors, only_http2: bool) -> None:
         self.channel: Plain | TlsInTls = Plain(sock)
@@ -42,7 +42,10 @@ class Stream:
         self.ssl_object: ssl.SSLObject | ssl.SSLSocket | None = None
         self.opened_at = time.monotonic()
         self.uses = 0
-        self._only_http2 = only_http2
+        # Whether other requests may be on this connection at the same time.
+        self.shared = only_http2
+        # The request that it carries; of one that is shared, the latest.
+        self.wire: Wire | None = None
         # Read, and not handed out, since the reader was cancelled then.
         self._ahead = b""
 
@@ -52,16 +55,16 @@ class Stream:
         """
         if wire is not None and wire.stream is not self:
             wire.stream = self
+            self.wire = wire
             self.uses += 1
             wire.opened_at, wire.uses = self.opened_at, self.uses
 
-    def shares(self) -> bool:
+    def agreed(self) -> None:
         """
-        Tell whether other requests may be on this connection at the same time (HTTP/2).
+        The handshake is over: tell whether other requests may be on this connection at the same time (HTTP/2).
         """
-        if self._only_http2:
-            return True
-        return self.ssl_object is not None and self.ssl_object.selected_alpn_protocol() == "h2"
+        assert self.ssl_object is not None
+        self.shared = self.shared or self.ssl_object.selected_alpn_protocol() == "h2"
 
     def under_tls(self, context: ssl.SSLContext, server_hostname: str | None) -> Any:
         """
@@ -92,10 +95,13 @@ class Stream:
         """
         Tell the request's record what begins now.
         """
+        # There while a request is sent; its body is read later.
         wire = current_wire.get()
+        if wire is None:
+            wire = None if self.shared else self.wire
+        elif wire.stream is not self:
+            self.used(wire)
         if wire is not None:
-            if wire.stream is not self:
-                self.used(wire)
             phase = phase or wire.waits
             if wire.phase != phase:
                 wire.phase = phase

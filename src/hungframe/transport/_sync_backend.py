@@ -72,6 +72,7 @@ class DeadlineStream(Stream):
         try:
             handshake = self.under_tls(ssl_context, server_hostname)
             run(operation(lambda _: handshake(), None, self.channel.sock, READ, timeout, self.errors.connect))
+            self.agreed()
         except BaseException:
             self.destroy()
             raise
