@@ -5,21 +5,32 @@ Run one callee under its deadline, on whatever the caller runs on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
+import math
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from hungframe.abort import asyncio_driver, threads
+from hungframe.abort import asyncio_driver, thread_sockets, threads
 from hungframe.abort.asyncio_driver import Abandoned
+from hungframe.abort.threads import Job
 from hungframe.abort.wire import freeze
 
 if TYPE_CHECKING:
     from hungframe.abort.call import Call
     from hungframe.abort.lanes import Lanes
+
+
+# A callee whose connection was ended may open the next one (SDKs retry), so it
+# is interrupted again, this many seconds later, for as long as its grace lasts.
+_INTERRUPT_EVERY = 0.02
+
+Interrupt = Callable[[Job], None]
 
 
 class NotAwaitableError(TypeError):
@@ -48,9 +59,16 @@ async def _on_asyncio(call: Call, coro: Coroutine[Any, Any, Any], lanes: Lanes) 
     return await asyncio_driver.drive(call, coro, waits_for, lanes)
 
 
-def in_worker(call: Call, fn: Callable[[], Any]) -> Any:
+def in_worker(call: Call, fn: Callable[[], Any], interrupt: Interrupt = thread_sockets.shut_down) -> Any:
     """
     Run a sync callee in a worker thread, and wait for it in this one.
+
+    Args:
+        call: The call.
+
+        fn: The callee.
+
+        interrupt: Called from the deadline on, until the callee ends: makes it end, if it can.
 
     Raises:
         Abandoned: If it was left.
@@ -61,33 +79,95 @@ def in_worker(call: Call, fn: Callable[[], Any]) -> Any:
             call.aborting = call.disturbed = True
             freeze(call)
             call.where = job.where()
-            if not job.wait(call.limits.grace):
+            if not _ends_within(job, call.limits.grace, interrupt):
                 raise Abandoned
     finally:
         if job.running:
             # Also when the caller was interrupted from the keyboard.
-            job.left = True
-            call.leftover = job
+            _leave(call, job, interrupt)
     return job.take()
 
 
-async def in_worker_async(call: Call, fn: Callable[[], Any]) -> Any:
+def _ends_within(job: Job, seconds: float, interrupt: Interrupt) -> bool:
+    until = time.monotonic() + seconds
+    while True:
+        interrupt(job)
+        left = until - time.monotonic()
+        if job.wait(max(0.0, min(left, _INTERRUPT_EVERY))):
+            return True
+        if left <= _INTERRUPT_EVERY:
+            return False
+
+
+def _leave(call: Call, job: Job, interrupt: Interrupt) -> None:
+    job.left = True
+    call.leftover = job
+    interrupt(job)
+
+
+async def in_worker_async(call: Call, fn: Callable[[], Any], interrupt: Interrupt = thread_sockets.shut_down) -> Any:
     """
     Run a callee, sync or async, in a worker thread, and wait for it without blocking the loop.
 
-    An async callee gets an event loop of its own there. Cancelling this leaves the worker.
+    An async callee gets an event loop of its own there. Cancelling this interrupts the callee, and leaves
+    the worker if it has not ended in its grace.
     """
     on_trio = in_trio()
     wake, wait = _trio_event() if on_trio else _asyncio_event()
     job = threads.start(functools.partial(_run, fn, on_trio), wake)
     try:
-        await wait()
+        await wait(math.inf)
+    except _cancelled(on_trio):
+        if job.running:
+            call.where = job.where()
+            # Told now: whoever leaves this coroutine looks before it ends.
+            job.left = True
+            call.leftover = job
+            await _grace(job, call.limits.grace, interrupt, wait, on_trio)
+            if not job.running:
+                call.leftover = None
+        raise
     finally:
         if job.running:
-            job.left = True
-            call.where = job.where()
-            call.leftover = job
+            _leave(call, job, interrupt)
     return job.take()
+
+
+async def _grace(job: Job, seconds: float, interrupt: Interrupt, wait: _Wait, on_trio: bool) -> None:
+    """
+    Interrupt a job until it ends, at most for so many seconds, and wait for that without blocking the loop.
+    """
+    until = time.monotonic() + seconds
+    with _shield(on_trio):
+        while job.running:
+            interrupt(job)
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            await wait(min(left, _INTERRUPT_EVERY))
+
+
+def _shield(on_trio: bool) -> contextlib.AbstractContextManager[Any]:
+    """
+    Keep the scopes around from cancelling again and again what was cancelled already.
+    """
+    if on_trio:
+        import trio
+
+        return trio.CancelScope(shield=True)
+    if "anyio" in sys.modules:
+        import anyio
+
+        return anyio.CancelScope(shield=True)
+    return contextlib.nullcontext()
+
+
+def _cancelled(on_trio: bool) -> type[BaseException]:
+    if on_trio:
+        import trio
+
+        return trio.Cancelled
+    return asyncio.CancelledError
 
 
 def _run(fn: Callable[[], Any], on_trio: bool) -> Any:
@@ -117,7 +197,11 @@ def _run(fn: Callable[[], Any], on_trio: bool) -> Any:
             threads.adopt(context)
 
 
-def _asyncio_event() -> tuple[Callable[[], None], Callable[[], Awaitable[None]]]:
+# Wait for the job, at most so many seconds.
+_Wait = Callable[[float], Awaitable[None]]
+
+
+def _asyncio_event() -> tuple[Callable[[], None], _Wait]:
     loop = asyncio.get_running_loop()
     event = asyncio.Event()
 
@@ -129,13 +213,19 @@ def _asyncio_event() -> tuple[Callable[[], None], Callable[[], Awaitable[None]]]
             if not loop.is_closed():
                 raise
 
-    async def wait() -> None:
-        await event.wait()
+    async def wait(seconds: float) -> None:
+        timer = loop.call_later(seconds, event.set) if seconds < math.inf else None
+        try:
+            await event.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+                event.clear()
 
     return wake, wait
 
 
-def _trio_event() -> tuple[Callable[[], None], Callable[[], Awaitable[None]]]:
+def _trio_event() -> tuple[Callable[[], None], _Wait]:
     import trio
 
     event = trio.Event()
@@ -147,7 +237,11 @@ def _trio_event() -> tuple[Callable[[], None], Callable[[], Awaitable[None]]]:
         except trio.RunFinishedError:
             pass
 
-    return wake, event.wait
+    async def wait(seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            await event.wait()
+
+    return wake, wait
 
 
 def coroutine_of(awaitable: Any) -> Coroutine[Any, Any, Any]:

@@ -18,7 +18,7 @@ import trio
 
 from hungframe.abort import where
 from hungframe.abort.asyncio_driver import Abandoned
-from hungframe.abort.leftovers import Leftover, threads_behind
+from hungframe.abort.leftovers import Leftover, both, threads_behind
 from hungframe.abort.wire import freeze
 
 if TYPE_CHECKING:
@@ -257,9 +257,10 @@ async def _drive(call: Call, coro: Coroutine[Any, Any, Any], grace: float, home:
 
 
 def _leave(call: Call, callee: _Callee, coro: Coroutine[Any, Any, Any]) -> None:
-    if not call.aborting:
+    if not call.aborting and call.where is where.NOWHERE:
         call.where = where.of_frames(list(where.frames_of(coro)))
-    call.leftover = callee
+    # A worker thread that it waits for is left a moment before it leaves itself.
+    call.leftover = both(call.leftover, callee)
     if callee.task is not None:
         # From here on the two go separate ways.
         callee.task.context = callee.task.context.copy()
