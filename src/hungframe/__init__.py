@@ -15,7 +15,9 @@ from hungframe.errors import (
     CallTimeoutError,
     CircuitOpenError,
     HungframeError,
+    RemoteError,
     TooManyOrphansError,
+    WorkerDiedError,
 )
 from hungframe.guard import Guard
 from hungframe.snapshot import Snapshot
@@ -34,9 +36,11 @@ __all__ = [
     "Outcome",
     "Permit",
     "Refusal",
+    "RemoteError",
     "Snapshot",
     "TokenBucket",
     "TooManyOrphansError",
+    "WorkerDiedError",
     "current_deadline",
     "time_left",
 ]

@@ -19,7 +19,7 @@ from hungframe._core.states import NO_PERMIT, Permit, Refusal
 from hungframe.abort import asyncio_driver, wire
 from hungframe.abort.asyncio_driver import Abandoned
 from hungframe.abort.call import Call, current_call
-from hungframe.abort.runners import NotAwaitableError
+from hungframe.abort.mistake import NotGuardedError
 from hungframe.abort.where import NOWHERE
 from hungframe.errors import BudgetExhaustedError, CallTimeoutError, CircuitOpenError, TooManyOrphansError
 from hungframe.limits import Limits
@@ -336,7 +336,7 @@ class Engine(Policies):
         """
         The outcome that a result or an exception stands for.
         """
-        if isinstance(ended, NotAwaitableError):
+        if isinstance(ended, NotGuardedError):
             return _CANCELLED
         if limits.classify is not None and (isinstance(ended, Exception) or not isinstance(ended, BaseException)):
             try:

@@ -15,8 +15,10 @@ __all__ = [
     "CallTimeoutError",
     "CircuitOpenError",
     "HungframeError",
+    "RemoteError",
     "ResponseTooLargeError",
     "TooManyOrphansError",
+    "WorkerDiedError",
 ]
 
 
@@ -244,3 +246,84 @@ class ResponseTooLargeError(HungframeError):
             else f"a response of {self.announced:,} bytes is over"
         )
         return f"{whose}{size} max_response_bytes ({self.limit:,}); give the client a larger one, or None"
+
+
+class WorkerDiedError(HungframeError):
+    """
+    The worker process that ran the callee has died, and not by its deadline.
+
+    Args:
+        guard: Name of the guard.
+
+        callee: Name of the callee.
+
+        exit_code: Of the process; negative for the signal that killed it.
+
+        signal: Name of that signal; None where none did.
+
+        began: Whether the callee had begun.
+    """
+
+    def __init__(
+        self, guard: str, callee: str, exit_code: int, signal: str | None = None, *, began: bool = True
+    ) -> None:
+        self.guard = guard
+        self.callee = callee
+        self.exit_code = exit_code
+        self.signal = signal
+        self.began = began
+        super().__init__()
+
+    def __str__(self) -> str:
+        how = f"exited with {self.exit_code}" if self.signal is None else f"was killed by {self.signal}"
+        if self.signal == "SIGKILL":
+            how += " (by somebody else, or for want of memory)"
+        when = f"while it ran {self.callee}" if self.began else f"before it could run {self.callee}"
+        return f"guard {self.guard!r}: the worker process {how} {when}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore_died, (type(self), self.guard, self.callee, self.exit_code, self.signal, self.began)
+
+
+def _restore_died(
+    cls: type[WorkerDiedError], guard: str, callee: str, exit_code: int, signal: str | None, began: bool
+) -> WorkerDiedError:
+    return cls(guard, callee, exit_code, signal, began=began)
+
+
+class RemoteError(HungframeError):
+    """
+    The callee raised an exception in its worker process that could not be brought back.
+
+    Args:
+        guard: Name of the guard.
+
+        callee: Name of the callee.
+
+        error: Name of the exception's class.
+
+        text: What it said.
+
+        reason: Why it could not be brought back.
+
+        status_code: Its `status_code`, if it had one, so that its outcome is known.
+    """
+
+    def __init__(
+        self, guard: str, callee: str, error: str, text: str, reason: str, status_code: int | None = None
+    ) -> None:
+        self.guard = guard
+        self.callee = callee
+        self.error = error
+        self.text = text
+        self.reason = reason
+        self.status_code = status_code
+
+    def __str__(self) -> str:
+        return (
+            f"guard {self.guard!r}: {self.callee} raised {self.error}: {self.text}; "
+            f"the exception itself cannot be pickled ({self.reason})"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.guard, self.callee, self.error, self.text, self.reason, self.status_code)

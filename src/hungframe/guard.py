@@ -58,8 +58,10 @@ class Guard:
         max_orphans: Abandoned callees that may still run before calls are refused.
 
         isolate: Where sync callees run: "auto" or "thread", a worker thread
-            that can be abandoned; None, the caller's own thread, in which
-            nothing can be aborted. "thread" moves async callees there, too.
+            that can be abandoned; "process", a worker process that is killed at
+            the deadline, to and from which everything travels by pickle; None,
+            the caller's own thread, in which nothing can be aborted. "thread"
+            and "process" move async callees there, too.
 
         total_timeout: Most seconds for a call, whatever `timeout` says; None: no limit.
 
@@ -211,7 +213,7 @@ class Guard:
         """
         Call an async function under this guard, and await it.
 
-        With `isolate="thread"` it takes a sync function as well, and runs it in a worker thread without
+        With `isolate="thread"` and `"process"` it takes a sync function as well, and runs it there without
         blocking the loop.
 
         Raises:

@@ -20,7 +20,7 @@ from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, Timeo
 if TYPE_CHECKING:
     from hungframe._core.timeouts import LearnedTimeout
 
-Isolate = Literal["auto", "thread"] | None
+Isolate = Literal["auto", "thread", "process"] | None
 
 
 _BREAKER = ("acquire", "record", "release", "state")
@@ -96,8 +96,8 @@ def limits_of(
         check.number("first_item", first_item, above=0)
     if between_items is not None:
         check.number("between_items", between_items, above=0)
-    if isolate not in ("auto", "thread", None):
-        raise ValueError(f"isolate must be 'auto', 'thread' or None, got {isolate!r}")
+    if isolate not in ("auto", "thread", "process", None):
+        raise ValueError(f"isolate must be 'auto', 'thread', 'process' or None, got {isolate!r}")
     if classify is not None and not callable(classify):
         raise TypeError(f"classify must be a function of the result or the exception, or None, got {classify!r}")
     learns_apart = policy is not engine.timeout and not isinstance(policy, (FixedTimeout, NoTimeout))

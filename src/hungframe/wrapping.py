@@ -35,17 +35,21 @@ def wrap_async(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]]) ->
     begin, returned, failed = engine.begin, engine.returned, engine.failed
     in_place, drive, enter = runners.in_place, asyncio_driver.drive, current_call.set
     modules = sys.modules
-    in_thread = limits.isolate == "thread"
+    in_process = limits.isolate == "process"
+    elsewhere = in_process or limits.isolate == "thread"
 
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         call = begin(limits)
         enter(call)
         result: T
         try:
-            if in_thread:
-                result = await in_place(
-                    call, runners.in_worker_async(call, functools.partial(fn, *args, **kwargs)), lanes
+            if elsewhere:
+                moved = (
+                    runners.in_process_async(call, engine.name, fn, args, kwargs)
+                    if in_process
+                    else runners.in_worker_async(call, functools.partial(fn, *args, **kwargs))
                 )
+                result = await in_place(call, moved, lanes)
             else:
                 coro = fn(*args, **kwargs)
                 if type(coro) is not CoroutineType or "trio" in modules:
@@ -85,15 +89,18 @@ def wrap_sync(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Callable[P,
     begin, returned, failed = engine.begin, engine.returned, engine.failed
     in_worker, enter = runners.in_worker, current_call.set
     here = limits.isolate is None
+    in_process = limits.isolate == "process"
 
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         call = begin(limits)
         enter(call)
         others[call] = None
         try:
-            if here or call.deadline == math.inf:
+            if here or (call.deadline == math.inf and not in_process):
                 # Nothing would ever call it back from a thread.
                 result = fn(*args, **kwargs)
+            elif in_process:
+                result = runners.in_process(call, engine.name, fn, args, kwargs)
             else:
                 result = in_worker(call, functools.partial(fn, *args, **kwargs))
         except BaseException as exc:

@@ -459,7 +459,7 @@ def test_an_async_caller(client: Client, backend: str) -> None:
 
     async def main() -> CallTimeoutError:
         with pytest.raises(CallTimeoutError) as caught:
-            await guard.acall(client, provider, None)  # type: ignore[arg-type]
+            await guard.acall(client, provider, None)
         return caught.value
 
     with HostileProvider("trickle-body") as provider:
@@ -535,7 +535,7 @@ def test_an_async_caller_of_one_that_tries_again(backend: str) -> None:
 
     async def main() -> None:
         with pytest.raises(CallTimeoutError) as caught:
-            await guard.acall(callee)
+            await guard.acall(callee)  # type: ignore[arg-type]
         assert "orphan" == caught.value.receipt
         assert 1 == guard.snapshot().orphans
         let_go.set()

@@ -8,6 +8,8 @@ import math
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from hungframe.clock import SYSTEM_CLOCK
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine
@@ -121,6 +123,29 @@ def running_call() -> Call | None:
     while call is not None and call.ended:
         call = call.outer
     return call
+
+
+class _Elsewhere:
+    """
+    The limits of a call that runs in another process: their clock is this one's.
+    """
+
+    clock = SYSTEM_CLOCK
+
+
+def enter_from_elsewhere(seconds: float | None) -> None:
+    """
+    Let the deadline of a call in another process be seen in this context.
+
+    Args:
+        seconds: What is left of it; None: there is none.
+    """
+    call: Any = Call()
+    call.limits = _Elsewhere
+    call.outer = None
+    call.ended = False
+    call.deadline = math.inf if seconds is None else SYSTEM_CLOCK.now() + seconds
+    current_call.set(call)
 
 
 def current_deadline() -> float | None:

@@ -16,7 +16,7 @@ from contextvars import Context, copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from hungframe.abort import asyncio_driver, thread_sockets, threads
+from hungframe.abort import asyncio_driver, threads
 from hungframe.abort.asyncio_driver import Abandoned
 from hungframe.abort.threads import Job
 from hungframe.abort.wire import freeze
@@ -29,14 +29,6 @@ if TYPE_CHECKING:
 # A callee whose connection was ended may open the next one (SDKs retry), so it
 # is interrupted again, this many seconds later, for as long as its grace lasts.
 _INTERRUPT_EVERY = 0.02
-
-Interrupt = Callable[[Job], None]
-
-
-class NotAwaitableError(TypeError):
-    """
-    An async call of something that is not async: nothing was guarded.
-    """
 
 
 def in_place(call: Call, awaitable: Awaitable[Any], lanes: Lanes) -> Awaitable[Any]:
@@ -59,39 +51,48 @@ async def _on_asyncio(call: Call, coro: Coroutine[Any, Any, Any], lanes: Lanes) 
     return await asyncio_driver.drive(call, coro, waits_for, lanes)
 
 
-def in_worker(call: Call, fn: Callable[[], Any], interrupt: Interrupt = thread_sockets.shut_down) -> Any:
+def in_worker(call: Call, fn: Callable[[], Any]) -> Any:
     """
     Run a sync callee in a worker thread, and wait for it in this one.
-
-    Args:
-        call: The call.
-
-        fn: The callee.
-
-        interrupt: Called from the deadline on, until the callee ends: makes it end, if it can.
 
     Raises:
         Abandoned: If it was left.
     """
-    job = threads.start(fn)
+    return _wait_for(call, Job(fn))
+
+
+def in_process(call: Call, guard: str, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """
+    Run a sync callee in a worker process, and wait for it in this thread.
+
+    Raises:
+        Abandoned: If it was left, because killing it took longer than its grace.
+    """
+    from hungframe.abort.processes import ProcessJob
+
+    return _wait_for(call, ProcessJob(guard, fn, args, kwargs, on_trio=False))
+
+
+def _wait_for(call: Call, job: Job) -> Any:
+    threads.start(job)
     try:
         if not job.wait(call.deadline - call.limits.clock.now()):
             call.aborting = call.disturbed = True
             freeze(call)
             call.where = job.where()
-            if not _ends_within(job, call.limits.grace, interrupt):
+            if not _ends_within(job, call.limits.grace):
                 raise Abandoned
     finally:
         if job.running:
             # Also when the caller was interrupted from the keyboard.
-            _leave(call, job, interrupt)
+            _leave(call, job)
     return job.take()
 
 
-def _ends_within(job: Job, seconds: float, interrupt: Interrupt) -> bool:
+def _ends_within(job: Job, seconds: float) -> bool:
     until = time.monotonic() + seconds
     while True:
-        interrupt(job)
+        job.interrupt()
         left = until - time.monotonic()
         if job.wait(max(0.0, min(left, _INTERRUPT_EVERY))):
             return True
@@ -99,13 +100,13 @@ def _ends_within(job: Job, seconds: float, interrupt: Interrupt) -> bool:
             return False
 
 
-def _leave(call: Call, job: Job, interrupt: Interrupt) -> None:
+def _leave(call: Call, job: Job) -> None:
     job.left = True
     call.leftover = job
-    interrupt(job)
+    job.interrupt()
 
 
-async def in_worker_async(call: Call, fn: Callable[[], Any], interrupt: Interrupt = thread_sockets.shut_down) -> Any:
+async def in_worker_async(call: Call, fn: Callable[[], Any]) -> Any:
     """
     Run a callee, sync or async, in a worker thread, and wait for it without blocking the loop.
 
@@ -113,8 +114,25 @@ async def in_worker_async(call: Call, fn: Callable[[], Any], interrupt: Interrup
     the worker if it has not ended in its grace.
     """
     on_trio = in_trio()
+    return await _wait_for_async(call, Job(functools.partial(_run, fn, on_trio)), on_trio)
+
+
+async def in_process_async(call: Call, guard: str, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """
+    Run a callee, sync or async, in a worker process, and wait for it without blocking the loop.
+    """
+    from hungframe.abort.processes import ProcessJob
+
+    on_trio = in_trio()
+    job = ProcessJob(guard, fn, args, kwargs, on_trio=on_trio)
+    del fn, args, kwargs
+    return await _wait_for_async(call, job, on_trio)
+
+
+async def _wait_for_async(call: Call, job: Job, on_trio: bool) -> Any:
     wake, wait = _trio_event() if on_trio else _asyncio_event()
-    job = threads.start(functools.partial(_run, fn, on_trio), wake)
+    job.notify = wake
+    threads.start(job)
     try:
         await wait(math.inf)
     except _cancelled(on_trio):
@@ -123,24 +141,24 @@ async def in_worker_async(call: Call, fn: Callable[[], Any], interrupt: Interrup
             # Told now: whoever leaves this coroutine looks before it ends.
             job.left = True
             call.leftover = job
-            await _grace(job, call.limits.grace, interrupt, wait, on_trio)
+            await _grace(job, call.limits.grace, wait, on_trio)
             if not job.running:
                 call.leftover = None
         raise
     finally:
         if job.running:
-            _leave(call, job, interrupt)
+            _leave(call, job)
     return job.take()
 
 
-async def _grace(job: Job, seconds: float, interrupt: Interrupt, wait: _Wait, on_trio: bool) -> None:
+async def _grace(job: Job, seconds: float, wait: _Wait, on_trio: bool) -> None:
     """
     Interrupt a job until it ends, at most for so many seconds, and wait for that without blocking the loop.
     """
     until = time.monotonic() + seconds
     with _shield(on_trio):
         while job.running:
-            interrupt(job)
+            job.interrupt()
             left = until - time.monotonic()
             if left <= 0:
                 return

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any
 
-from hungframe.abort import where
+from hungframe.abort import thread_sockets, where
 from hungframe.abort.leftovers import Leftover
 
 # An idle worker waits this long for its next call before it ends.
@@ -33,13 +33,14 @@ class Job(Leftover):
     One call of a sync callee, handed to a worker.
     """
 
-    __slots__ = ("_context", "_done", "_fn", "_notify", "_taken", "error", "ident", "left", "result")
+    __slots__ = ("_context", "_done", "_fn", "error", "ident", "left", "notify", "result")
 
-    def __init__(self, fn: Callable[[], Any], notify: Callable[[], None] | None = None) -> None:
+    def __init__(self, fn: Callable[[], Any]) -> None:
         super().__init__()
         self._fn: Callable[[], Any] | None = fn
         self._context: Context | None = copy_context()
-        self._notify = notify
+        # Called by the worker when the job has ended.
+        self.notify: Callable[[], None] | None = None
         self._done = threading.Lock()
         self._done.acquire()
         self.ident: int | None = None
@@ -67,8 +68,8 @@ class Job(Leftover):
             del fn, context
             self.end()
             self._done.release()
-            if self._notify is not None:
-                self._notify()
+            if self.notify is not None:
+                self.notify()
 
     def wait(self, seconds: float) -> bool:
         """
@@ -88,6 +89,12 @@ class Job(Leftover):
         Where the callee is now.
         """
         return where.of_thread(self.ident, stop_at=Job.run.__code__)
+
+    def interrupt(self) -> None:
+        """
+        Make the callee end, if that can be; asked again and again until it has.
+        """
+        thread_sockets.shut_down(self)
 
     def take(self) -> Any:
         """
@@ -173,23 +180,16 @@ class _Pool:
 _pool = _Pool()
 
 
-def start(fn: Callable[[], Any], notify: Callable[[], None] | None = None) -> Job:
+def start(job: Job) -> None:
     """
-    Have a worker run *fn* in a copy of the caller's context.
-
-    Args:
-        fn: The callee.
-
-        notify: Called by the worker when the job has ended.
+    Have a worker do a job, in a copy of the context that the job was made in.
     """
-    job = Job(fn, notify)
     try:
         worker = _pool.idle.pop()
     except IndexError:
         _Worker(job)
     else:
         worker.give(job)
-    return job
 
 
 def _forget_workers() -> None:
