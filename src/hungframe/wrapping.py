@@ -18,6 +18,7 @@ from typing_extensions import ParamSpec
 
 from hungframe.abort import asyncio_driver, runners
 from hungframe.abort.call import current_call
+from hungframe.abort.threads import Job
 
 if TYPE_CHECKING:
     from hungframe.engine import Engine
@@ -102,7 +103,7 @@ def wrap_sync(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Callable[P,
             elif in_process:
                 result = runners.in_process(call, engine.name, fn, args, kwargs)
             else:
-                result = in_worker(call, functools.partial(fn, *args, **kwargs))
+                result = in_worker(call, Job(functools.partial(fn, *args, **kwargs)))
         except BaseException as exc:
             error = failed(call, exc)
             if error is None:

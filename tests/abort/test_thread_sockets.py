@@ -227,6 +227,15 @@ def is_open(ours: socket.socket, theirs: socket.socket) -> bool:
     return True
 
 
+class Raises:
+    """
+    Raises whatever is asked of it.
+    """
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("do not look at me")
+
+
 class Connection:
     """
     Has a socket, as most clients do.
@@ -278,6 +287,16 @@ def waits_in_select(sock: socket.socket) -> None:
     select.select([sock], [], [], 5.0)
 
 
+def waits_in_a_method_of_it(sock: socket.socket) -> None:
+    read = sock.recv
+    read(1)
+
+
+def waits_beside_one_that_raises(sock: socket.socket) -> None:
+    odd = Raises()
+    [odd, sock.recv(1)]
+
+
 def sleeps_beside_it(sock: socket.socket) -> None:
     connection = Connection(sock)
     connection.sock.setblocking(True)
@@ -310,6 +329,8 @@ def calls_one_that_sleeps(sock: socket.socket) -> None:
         waits_on_a_file_of_it,
         waits_with_a_timeout,
         waits_in_select,
+        waits_in_a_method_of_it,
+        waits_beside_one_that_raises,
     ],
     ids=lambda callee: callee.__name__,
 )
@@ -341,6 +362,16 @@ def test_a_socket_that_is_only_there(
         guard_of(timeout=0.05, grace=0.05).call(callee, pair[0])
 
     assert is_open(*pair)
+
+
+def test_a_method_of_it_is_the_callee(pair: tuple[socket.socket, socket.socket]) -> None:
+    """
+    It is found where no Python code of the callee's own is in between.
+    """
+    with pytest.raises(CallTimeoutError) as caught:
+        guard_of(timeout=GRACE, grace=GRACE).call(pair[0].recv, 1)
+
+    assert "clean" == caught.value.receipt
 
 
 def test_a_listener_is_left_alone() -> None:
@@ -420,30 +451,6 @@ def test_nothing_is_kept(pair: tuple[socket.socket, socket.socket]) -> None:
         assert held[0]() is None
     finally:
         gc.enable()
-
-
-class Raises:
-    """
-    Raises whatever is asked of it.
-    """
-
-    def __getattribute__(self, name: str) -> Any:
-        raise RuntimeError("do not look at me")
-
-
-def test_what_is_looked_at_may_raise(pair: tuple[socket.socket, socket.socket]) -> None:
-    """
-    An abort bears any object in a callee's hands.
-    """
-    got: list[Any] = []
-
-    def callee() -> None:
-        odd, sock = Raises(), pair[0]
-        got.append((sock.recv(1), odd))
-
-    with pytest.raises(CallTimeoutError):
-        guard_of(timeout=0.1, grace=0.1).call(callee)
-    pair[1].close()
 
 
 # -- async callers ---------------------------------------------------------------

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import anyio
 import pytest
 import requests
 
@@ -282,6 +283,23 @@ def test_a_worker_thread_too(session: Session) -> None:
         with pytest.raises(CallTimeoutError) as caught:
             Guard("images", timeout=DEADLINE, grace=0.1).call(session.get, provider.url)
         assert "clean" == caught.value.receipt
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_an_async_caller_that_is_cancelled(session: Session, tls: bool) -> None:
+    """
+    Long before the deadline, the socket is found in the worker thread, and shut down.
+    """
+    guard = Guard("images", timeout=5.0, isolate="thread")
+
+    async def main() -> None:
+        with anyio.move_on_after(0.1):
+            await guard.acall(session.get, provider.url)  # type: ignore[arg-type]
+
+    with HostileProvider("trickle-body", tls=tls) as provider:
+        anyio.run(main)
+        assert provider.wait_closed(1.0)
+    assert (1, 0) == (guard.snapshot().counts["cancelled"], guard.snapshot().orphans)
 
 
 def test_a_session_can_be_pickled(session: Session) -> None:

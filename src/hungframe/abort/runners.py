@@ -51,29 +51,13 @@ async def _on_asyncio(call: Call, coro: Coroutine[Any, Any, Any], lanes: Lanes) 
     return await asyncio_driver.drive(call, coro, waits_for, lanes)
 
 
-def in_worker(call: Call, fn: Callable[[], Any]) -> Any:
+def in_worker(call: Call, job: Job) -> Any:
     """
-    Run a sync callee in a worker thread, and wait for it in this one.
+    Have a worker thread do a job, and wait for it in this one.
 
     Raises:
         Abandoned: If it was left.
     """
-    return _wait_for(call, Job(fn))
-
-
-def in_process(call: Call, guard: str, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """
-    Run a sync callee in a worker process, and wait for it in this thread.
-
-    Raises:
-        Abandoned: If it was left, because killing it took longer than its grace.
-    """
-    from hungframe.abort.processes import ProcessJob
-
-    return _wait_for(call, ProcessJob(guard, fn, args, kwargs, on_trio=False))
-
-
-def _wait_for(call: Call, job: Job) -> Any:
     threads.start(job)
     try:
         if not job.wait(call.deadline - call.limits.clock.now()):
@@ -87,6 +71,18 @@ def _wait_for(call: Call, job: Job) -> Any:
             # Also when the caller was interrupted from the keyboard.
             _leave(call, job)
     return job.take()
+
+
+def in_process(call: Call, guard: str, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """
+    Run a sync callee in a worker process, and wait for it in this thread.
+
+    Raises:
+        Abandoned: If it was left, because killing it took longer than its grace.
+    """
+    from hungframe.abort.processes import ProcessJob
+
+    return in_worker(call, ProcessJob(guard, fn, args, kwargs, on_trio=False))
 
 
 def _ends_within(job: Job, seconds: float) -> bool:

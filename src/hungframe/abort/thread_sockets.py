@@ -8,7 +8,8 @@ end of its connection, and ends by its own error handling.
 Which socket is its own is told by the line that the thread is at, in its
 innermost frame only: that line calls something that blocks on a socket
 (`recv`, `sendall`, `do_handshake`, ...), and the socket is a value that the
-line names: a variable, or an attribute of one (`self._sock`). So `time.sleep`
+line names: a variable, or an attribute of one (`self._sock`); or a variable on
+that line is such a method of a socket (`read = sock.recv`). So `time.sleep`
 beside an open socket shuts down nothing, nor does a wait for a lock whose
 owner reads. A connection that the line does not name, because C code holds it
 (libpq, curl, gRPC), is not found, nor is a name that is being looked up.
@@ -24,7 +25,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from types import CodeType, FrameType, MemberDescriptorType
+from types import BuiltinMethodType, CodeType, FrameType, MemberDescriptorType, MethodType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -82,10 +83,8 @@ def shut_down(job: Job) -> None:
 def _shut_down(job: Job, frame: FrameType) -> None:
     at = frame.f_lasti
     names = _names_on_line(frame.f_code, frame.f_lineno)
-    writes = not _WRITES.isdisjoint(names)
-    if not writes and _READS.isdisjoint(names):
-        return
-    for sock in _sockets(frame, names):
+    values = _values(frame, names)
+    for sock, writes in _called(values) or _named(values, names):
         # The frame was the job's if the job runs still, and it waits still
         # if its instruction is the same: a connection that it is done with
         # may belong to somebody else by now.
@@ -123,25 +122,53 @@ def _names_on_line(code: CodeType, line: int) -> frozenset[str]:
     return frozenset(names)
 
 
-def _sockets(frame: FrameType, names: frozenset[str]) -> Iterator[socket.socket]:
+def _values(frame: FrameType, names: frozenset[str]) -> list[Any]:
     """
-    The connected sockets among the values that are named.
+    The variables of these names.
     """
     variables, module = frame.f_locals, frame.f_globals
-    values = [variables[name] if name in variables else module.get(name) for name in names]
+    return [variables[name] if name in variables else module.get(name) for name in names]
+
+
+def _called(values: list[Any]) -> list[tuple[socket.socket, bool]]:
+    """
+    The sockets of which a variable is a method that blocks, perhaps in a partial; and whether it writes.
+    """
+    found: list[tuple[socket.socket, bool]] = []
+    for value in values:
+        if issubclass(type(value), functools.partial):
+            value = value.func
+        if issubclass(type(value), (BuiltinMethodType, MethodType)) and _is_connection(value.__self__):
+            name = value.__name__
+            if name in _READS or name in _WRITES:
+                found.append((value.__self__, name in _WRITES))
+    return found
+
+
+def _named(values: list[Any], names: frozenset[str]) -> Iterator[tuple[socket.socket, bool]]:
+    """
+    The sockets that a line names which calls something that blocks on one; and whether it writes.
+    """
+    writes = not _WRITES.isdisjoint(names)
+    if not writes and _READS.isdisjoint(names):
+        return
     for _ in range(_DEEPEST):
         for value in values:
-            # A listener is shared by those who accept, and a datagram socket
-            # by those who send.
-            if isinstance(value, socket.socket) and value.type == socket.SOCK_STREAM:
-                yield value
+            if _is_connection(value):
+                yield value, writes
         values = [
             found
             for value in values
-            if value is not None and not isinstance(value, (socket.socket, type))
+            if value is not None and not issubclass(type(value), (socket.socket, type))
             for name in names
             if (found := _attribute(value, name)) is not None
         ]
+
+
+def _is_connection(value: Any) -> bool:
+    # Not a listener, which all who accept share (nothing here accepts), nor a
+    # datagram socket. By its type alone: a proxy's own words are not asked.
+    return issubclass(type(value), socket.socket) and value.type == socket.SOCK_STREAM
 
 
 def _attribute(value: Any, name: str) -> Any:
