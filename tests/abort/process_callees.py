@@ -18,7 +18,7 @@ from typing import Any
 
 from hungframe import Guard, current_deadline, time_left
 
-guard = Guard("processes", timeout=5.0, isolate="process", breaker=None)
+guard = Guard("processes", timeout=30.0, isolate="process", breaker=None)
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 

@@ -150,7 +150,7 @@ def test_with_using() -> None:
     """
     A view may move its calls to a process, and a wrong word is refused.
     """
-    plain = Guard("plain", timeout=5.0)
+    plain = Guard("plain", timeout=30.0)
 
     assert os.getpid() == plain.call(callees.pid)
     assert os.getpid() != plain.using(isolate="process").call(callees.pid)
@@ -316,7 +316,7 @@ def test_a_caller_that_is_cancelled(library: str) -> None:
     Its worker is killed, and the cancellation is the caller's own.
     """
     pid = warm()
-    process_guard = guard_of(timeout=5.0)
+    process_guard = guard_of(timeout=30.0)
 
     async def on_asyncio() -> None:
         task = asyncio.ensure_future(process_guard.acall(sleep, 60))
@@ -347,7 +347,7 @@ def test_what_cannot_be_sent_is_named() -> None:
     """
     Callee and arguments: the call is not made, the message says which and what would do, and nothing is learned.
     """
-    process_guard = guard_of(timeout=5.0)
+    process_guard = guard_of(timeout=30.0)
     lock = threading.Lock()
 
     def local() -> None:
@@ -449,7 +449,7 @@ def test_outcomes() -> None:
     """
     They are read off the exception as if it had been raised here.
     """
-    process_guard = guard_of(timeout=5.0)
+    process_guard = guard_of(timeout=30.0)
     for which, outcome in {"odd": "5xx", "held": "quota", "caused": "connection", "a key": "unknown"}.items():
         with pytest.raises(Exception):  # noqa: B017, PT011
             process_guard.call(callees.raises, which)
@@ -464,7 +464,7 @@ def test_one_that_dies_by_itself() -> None:
     """
     It is no timeout: an error of its own names exit code or signal, and the next call works.
     """
-    process_guard = guard_of(timeout=5.0)
+    process_guard = guard_of(timeout=30.0)
 
     with pytest.raises(WorkerDiedError) as caught:
         process_guard.call(callees.exits, 3)
@@ -575,7 +575,7 @@ def test_functions_of_the_program_itself(tmp_path: Path) -> None:
         """
         import os, time
         from hungframe import CallTimeoutError, Guard
-        guard = Guard("program", timeout=5, isolate="process")
+        guard = Guard("program", timeout=30, isolate="process")
 
         class Point:
             def __init__(self, x):
@@ -615,7 +615,7 @@ def test_a_program_that_is_not_guarded_by_its_name(tmp_path: Path) -> None:
     ran = run(
         """
         from hungframe import Guard
-        guard = Guard("program", timeout=5, isolate="process")
+        guard = Guard("program", timeout=30, isolate="process")
 
         @guard
         def work():
@@ -639,7 +639,7 @@ def test_a_program_that_is_no_file() -> None:
         """
         import os
         from hungframe import Guard
-        guard = Guard("session", timeout=5, isolate="process")
+        guard = Guard("session", timeout=30, isolate="process")
         def work():
             return "done"
         print(guard.call(os.getpid) != os.getpid())

@@ -53,7 +53,8 @@ def cut(callee: Callable[..., Any], *args: Any, **kwargs: Any) -> CallTimeoutErr
     seconds = time.monotonic() - began
     assert DEADLINE - 0.01 < seconds < DEADLINE + SLACK
     assert "clean" == caught.value.receipt
-    assert threads == threading.active_count()
+    # Idle workers of other tests may end meanwhile.
+    assert threads >= threading.active_count()
     assert (1, 0) == (guard.snapshot().counts["timeout"], guard.snapshot().in_flight)
     return caught.value
 
@@ -77,9 +78,11 @@ def test_cut_at_the_deadline(session: Session, mode: str, tls: bool) -> None:
     """
     Whatever the provider does, in the caller's own thread; its connection is closed, and the session works on.
     """
-    with HostileProvider([mode, "ok"], tls=tls) as provider:
+    with HostileProvider(mode, tls=tls) as provider:
         error = cut(session.get, provider.url)
         assert provider.wait_closed(1.0)
+        # Not in the script: on a busy machine the first request may not get as far as taking its mode.
+        provider.play("ok")
         assert 200 == guard_of(timeout=5.0).call(session.get, provider.url).status_code
     assert "hungframe/transport" not in error.where
     assert "requests" in error.where or "ssl.py" in error.where or "socket.py" in error.where
@@ -149,8 +152,9 @@ def test_what_requests_users_expect(session: Session) -> None:
             seen.append(error)
         return "a fallback, too late"
 
-    with HostileProvider(["silent", "stall-body"]) as provider:
+    with HostileProvider("silent") as provider:
         cut(callee)
+        provider.play("stall-body")
         cut(callee)
 
     assert isinstance(seen[0], requests.exceptions.ReadTimeout)

@@ -58,8 +58,10 @@ def in_worker(call: Call, job: Job) -> Any:
     Raises:
         Abandoned: If it was left.
     """
-    threads.start(job)
     try:
+        # Within the block: an interrupt from the keyboard may come while the
+        # thread, which may have begun already, is being started.
+        threads.start(job)
         if not job.wait(call.deadline - call.limits.clock.now()):
             call.aborting = call.disturbed = True
             freeze(call)
@@ -68,7 +70,6 @@ def in_worker(call: Call, job: Job) -> Any:
                 raise Abandoned
     finally:
         if job.running:
-            # Also when the caller was interrupted from the keyboard.
             _leave(call, job)
     return job.take()
 
@@ -128,8 +129,8 @@ async def in_process_async(call: Call, guard: str, fn: Callable[..., Any], args:
 async def _wait_for_async(call: Call, job: Job, on_trio: bool) -> Any:
     wake, wait = _trio_event() if on_trio else _asyncio_event()
     job.notify = wake
-    threads.start(job)
     try:
+        threads.start(job)
         await wait(math.inf)
     except _cancelled(on_trio):
         if job.running:

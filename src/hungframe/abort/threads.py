@@ -187,7 +187,12 @@ def start(job: Job) -> None:
     try:
         worker = _pool.idle.pop()
     except IndexError:
-        _Worker(job)
+        try:
+            _Worker(job)
+        except RuntimeError:
+            # There can be no more threads: nothing of it runs.
+            job.end()
+            raise
     else:
         worker.give(job)
 
