@@ -16,11 +16,13 @@ from hungframe.errors import (
     CircuitOpenError,
     HungframeError,
     RemoteError,
+    ResponseTooLargeError,
     TooManyOrphansError,
     WorkerDiedError,
 )
 from hungframe.guard import Guard
 from hungframe.snapshot import Snapshot
+from hungframe.wire import WireReport
 
 __all__ = [
     "AdaptiveTimeout",
@@ -37,9 +39,11 @@ __all__ = [
     "Permit",
     "Refusal",
     "RemoteError",
+    "ResponseTooLargeError",
     "Snapshot",
     "TokenBucket",
     "TooManyOrphansError",
+    "WireReport",
     "WorkerDiedError",
     "current_deadline",
     "time_left",

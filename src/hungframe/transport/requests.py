@@ -23,13 +23,12 @@ import socket
 import ssl
 import struct
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from hungframe.abort import where
 from hungframe.abort.call import running_call
+from hungframe.abort.cut import cut
 
 try:
     import requests
@@ -43,9 +42,6 @@ try:
     import urllib3.util.ssl_
 except ImportError as error:
     raise ImportError("hungframe.transport.requests needs requests: pip install 'hungframe[requests]'") from error
-
-if TYPE_CHECKING:
-    from hungframe.abort.call import Call
 
 __all__ = ["DeadlineAdapter", "Session"]
 
@@ -62,15 +58,6 @@ _NO_LINGER = struct.pack("ii", 1, 0) if sys.platform != "win32" else struct.pack
 
 # A socket gives up by so much before its time.
 _EARLY = 0.001
-
-
-def _cut(call: Call) -> None:
-    """
-    Note that the deadline of *call* has ended an operation, so that whatever the callee makes of that, its
-    caller gets a `CallTimeoutError`.
-    """
-    call.aborting = call.disturbed = True
-    call.where = where.of_thread(threading.get_ident())
 
 
 # -- sockets ---------------------------------------------------------------------
@@ -116,7 +103,7 @@ class _Clipped(socket.socket):
             # What nobody reads would stay in the kernel for minutes after
             # this is closed.
             self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        _cut(call)
+        cut(call)
         raise TimeoutError("timed out")
 
 
