@@ -10,7 +10,9 @@ admits without the lock.
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
+from collections.abc import Callable
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NoReturn
 
@@ -21,7 +23,13 @@ from hungframe.abort.asyncio_driver import Abandoned
 from hungframe.abort.call import Call, current_call
 from hungframe.abort.mistake import NotGuardedError
 from hungframe.abort.where import NOWHERE
-from hungframe.errors import BudgetExhaustedError, CallTimeoutError, CircuitOpenError, TooManyOrphansError
+from hungframe.errors import (
+    BudgetExhaustedError,
+    CallRejectedError,
+    CallTimeoutError,
+    CircuitOpenError,
+    TooManyOrphansError,
+)
 from hungframe.limits import Limits
 from hungframe.policies import Policies
 
@@ -107,6 +115,9 @@ class Engine(Policies):
             with self.lock:
                 self.breaker.release(permit, now)
                 retry_after = self.budget.retry_after(1, now)
+            if now < self.paused_until:
+                paused = functools.partial(BudgetExhaustedError, paused=True)
+                self._refuse(paused, "budget_paused", retry_after, timeout, budget_before)
             self._refuse(BudgetExhaustedError, "budget_exhausted", retry_after, timeout, budget_before)
         call = Call()
         call.limits = limits
@@ -150,7 +161,7 @@ class Engine(Policies):
 
     def _refuse(
         self,
-        error: type[CircuitOpenError | BudgetExhaustedError | TooManyOrphansError],
+        error: Callable[[str, float | None], CallRejectedError],
         reason: str,
         retry_after: float | None,
         timeout: float,
@@ -351,10 +362,13 @@ class Engine(Policies):
         """
         Grant nothing for so long: the provider asked for it.
         """
-        now = self.clock.now()
+        until = self.clock.now() + seconds
         with self.lock:
-            self.budget.pause(now + seconds)
-        if self.sinks:
+            longer = until > self.paused_until
+            if longer:
+                self.paused_until = until
+                self.budget.pause(until)
+        if longer and self.sinks:
             self.teller.paused(seconds)
 
     def settle(self, call: Call, outcome: Outcome, now: float, timed_out: CallTimeoutError | None = None) -> None:

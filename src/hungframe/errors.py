@@ -114,7 +114,7 @@ class CallTimeoutError(HungframeError, TimeoutError):
     def __str__(self) -> str:
         told = f"guard {self.guard!r}: no {self.missing} within {_seconds(self.timeout)}"
         if self.wire is not None:
-            told += f": {self.wire}"
+            told += f" ({self.wire})"
         receipt = self.receipt
         if receipt == "orphan":
             told += "; callee abandoned and still running"
@@ -198,10 +198,19 @@ class CircuitOpenError(CallRejectedError):
 
 class BudgetExhaustedError(CallRejectedError):
     """
-    The budget has no token left.
+    The budget has no token left, or is paused.
+
+    Args:
+        paused: Whether the provider has asked for a pause (429), or somebody by `Guard.pause`.
     """
 
-    _because = "budget is exhausted"
+    def __init__(self, guard: str, retry_after: float | None = None, paused: bool = False) -> None:
+        super().__init__(guard, retry_after)
+        self.paused = paused
+
+    @property
+    def _because(self) -> str:  # type: ignore[override]  # A constant in the others.
+        return "calls are paused, as the provider asked" if self.paused else "budget is exhausted"
 
 
 class BulkheadFullError(CallRejectedError):
@@ -245,7 +254,7 @@ class ResponseTooLargeError(HungframeError):
             if self.announced is None
             else f"a response of {self.announced:,} bytes is over"
         )
-        return f"{whose}{size} max_response_bytes ({self.limit:,}); give the client a larger one, or None"
+        return f"{whose}{size} max_response_bytes ({self.limit:,}); give the client more, or None for no limit"
 
 
 class WorkerDiedError(HungframeError):

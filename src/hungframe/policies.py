@@ -67,6 +67,7 @@ class Policies:
         "max_orphans",
         "name",
         "orphans",
+        "paused_until",
         "pending",
         "sinks",
         "suspects",
@@ -102,6 +103,8 @@ class Policies:
         self.counts: list[int] = _NO_COUNTS
         self.suspects: dict[Call, None] = _NO_SUSPECTS
         self.limited = budget is not None
+        # What the provider has asked for, by this guard.
+        self.paused_until = -math.inf
         self.max_orphans = max_orphans
         self.enabled = enabled
         self._open_time: OpenTime | None = None
@@ -256,9 +259,9 @@ class Policies:
 
     def budget_left(self, now: float) -> int | None:
         """
-        Whole calls that the budget allows; None without a budget.
+        Whole calls that the budget allows; None without a budget, unless that is paused.
         """
-        return self.budget.available(now) if self.limited else None
+        return self.budget.available(now) if self.limited or now < self.paused_until else None
 
     def open_today(self, now: float) -> float:
         """

@@ -10,6 +10,10 @@ from typing import Literal
 Phase = Literal["connect", "tls", "write", "headers", "body"]
 
 
+# Seconds; who has sent a byte so lately is slow, and does not hang.
+_STILL = 0.5
+
+
 @dataclass(frozen=True, slots=True)
 class WireReport:
     """
@@ -53,7 +57,10 @@ class WireReport:
             told = f"no response headers for {silent} after {self.bytes_sent:,} bytes were sent"
         else:
             part = "response headers" if self.phase == "headers" else "response body"
-            told = f"{part} not complete after {self.bytes_received:,} bytes, the last of them {silent} ago"
+            told = f"{part} not complete after {self.bytes_received:,} bytes"
+            if self.phase == "body":
+                told += " (headers included)"
+            told += ", and more still came" if self.silent_for < _STILL else f", the last of them {silent} ago"
         if self.connection_uses > 1 and self.connection_age is not None:
-            told += f", on a connection {self.connection_age:.1f} s old in its use no. {self.connection_uses}"
+            told += f", as request {self.connection_uses} on a connection {self.connection_age:.1f} s old"
         return told

@@ -84,8 +84,8 @@ class SyncCarrier(Carrier):
         except CallTimeoutError as error:
             timed_out = self._timeouts.of(error)
         else:
-            _guarded.answered(guard, response)
-            response.stream = self._guarded_body(response, stream, self._timeouts)
+            if not _guarded.answered(guard, response, stream):
+                response.stream = self._guarded_body(response, stream, self._timeouts)
             return response
         try:
             raise timed_out
@@ -144,8 +144,8 @@ class AsyncCarrier(Carrier):
         except CallTimeoutError as error:
             timed_out = self._timeouts.of(error)
         else:
-            _guarded.answered(guard, response)
-            response.stream = self._guarded_body(response, stream, self._timeouts)
+            if not _guarded.answered(guard, response, stream):
+                response.stream = self._guarded_body(response, stream, self._timeouts)
             return response
         try:
             raise timed_out

@@ -5,6 +5,7 @@ What the two modules of clients ask before they stand.
 from __future__ import annotations
 
 import importlib
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -33,22 +34,34 @@ def checked_transport(transport: object, kind: type, options: dict[str, Any]) ->
     Raises:
         TypeError: If it is not.
     """
-    mine = kind.__module__.partition(".")[0]
     if not isinstance(transport, kind):
-        theirs = type(transport).__module__.partition(".")[0]
-        other = f"; that is what hungframe.transport.{theirs} is for (pip install 'hungframe[{theirs}]')"
-        raise TypeError(
-            f"transport must be a {mine}.{kind.__name__}, got {transport!r}"
-            f"{other if theirs in ('httpx', 'httpx2') and theirs != mine else ''}"
-        )
+        told = f"transport must be a {_library_of(kind)}.{kind.__name__}, got {transport!r}"
+        theirs = _library_of(type(transport))
+        if theirs not in (None, _library_of(kind)):
+            told += f"; that is what hungframe.transport.{theirs} is for (pip install 'hungframe[{theirs}]')"
+        raise TypeError(told)
     if options:
         raise TypeError(f"{', '.join(options)} would make a transport, and one was given: set it there")
+
+
+def _library_of(kind: type) -> str | None:
+    """
+    The library whose transport a class is; not by its module's name, which SDKs change.
+    """
+    for name in ("httpx", "httpx2"):
+        found = sys.modules.get(name)
+        if found is not None and issubclass(kind, (found.BaseTransport, found.AsyncBaseTransport)):
+            return name
+    return None
 
 
 def guarded(client: Any, wrap: Any, kind: type) -> None:
     """
     Put a guarded transport around each that a client has made or was given, those of its proxies and mounts included.
     """
+    missing = [name for name in ("_transport", "_mounts") if not hasattr(client, name)]
+    if missing:
+        raise RuntimeError(f"hungframe.transport does not know this release: its client has no {', '.join(missing)}")
     client._transport = _around(client._transport, wrap, kind)
     client._mounts = {
         pattern: None if transport is None else _around(transport, wrap, kind)

@@ -57,14 +57,20 @@ def opened(guard: Guard, request: Any) -> StreamCall | CallRejectedError:
         return refusal
 
 
-def answered(guard: Guard, response: Any) -> None:
+def answered(guard: Guard, response: Any, stream: StreamCall) -> bool:
     """
     Tell *guard* what the headers of a response ask for.
+
+    Returns:
+        Whether it is over, since its body is in memory already (a mock's, a cache's).
     """
     if response.status_code == _TOO_MANY_REQUESTS:
         seconds = retry_after(response.headers, time.time())
         if seconds is not None:
             guard.pause(seconds)
+    if response.is_closed:
+        stream.done(response)
+    return bool(response.is_closed)
 
 
 def _left(stream: StreamCall, response: Any) -> None:
@@ -118,6 +124,14 @@ class GuardedSyncBody:
             _left(self._stream, self._response)
 
 
+async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
+    # Not `anext(chunks, None)`, into which nobody can look to tell where it hangs.
+    try:
+        return await chunks.__anext__()
+    except StopAsyncIteration:
+        return None
+
+
 class GuardedAsyncBody:
     """
     The same for an async client.
@@ -135,7 +149,7 @@ class GuardedAsyncBody:
             timed_out: CallTimeoutError | None = None
             chunk: bytes | None = None
             try:
-                chunk = await self._stream.step(anext(chunks, None))
+                chunk = await self._stream.step(_next(chunks))
             except CallTimeoutError as error:
                 timed_out = self._timeouts.of(error)
             if timed_out is not None:

@@ -16,6 +16,8 @@ from typing import Any
 from hungframe.abort import threads
 from hungframe.abort.call import running_call, time_left
 from hungframe.abort.cut import cut
+from hungframe.abort.leftovers import both
+from hungframe.abort.threads import Job
 from hungframe.transport import _channel
 from hungframe.transport._addresses import Address, Connecting, is_numeric
 from hungframe.transport._operation import current_wire, operation, run
@@ -180,12 +182,17 @@ class DeadlineBackend:
             # The resolver takes no timeout, and nothing ends it from outside:
             # so it has a thread of its own, which is left at the deadline and
             # ends when the resolver gives up.
-            job = threads.start(look_up)
-            job.left = not job.wait(max(call.deadline - call.limits.clock.now(), 0.0))
-            if not job.left:
+            job = Job(look_up)
+            threads.start(job)
+            try:
+                ended = job.wait(max(call.deadline - call.limits.clock.now(), 0.0))
+            finally:
+                job.left = job.running
+            if ended:
                 found: list[Address] = job.take()
                 return found
         except OSError as error:
             raise self._errors.connect.failed(str(error)) from error
+        call.leftover = both(call.leftover, job)
         cut(call)
         raise self._errors.connect.timed_out(f"the name {host!r} was not found before the deadline of the guarded call")
