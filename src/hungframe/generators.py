@@ -50,7 +50,7 @@ def wrap_async_generator(
 
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, Any]:
         gen = fn(*args, **kwargs)
-        stream = StreamCall(engine, limits)
+        stream = StreamCall(engine, limits, at_end=gen.aclose)
         is_over = stream.settled
         asked: Awaitable[T] = steps.ask(is_over, gen, None, first=True)
         thrown: BaseException | None = None
@@ -72,7 +72,9 @@ def wrap_async_generator(
                 try:
                     sent = yield item
                 except GeneratorExit:
-                    await stream.close(gen.aclose())
+                    stream.leave()
+                    if steps.is_open(gen):
+                        await stream.close(gen.aclose())
                     raise
                 except BaseException as error:
                     thrown = error

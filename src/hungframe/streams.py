@@ -44,16 +44,19 @@ class StreamCall:
 
         limits: The settings of this call.
 
+        at_end: The async callee's own clean-up, where trio's run ends before
+            the stream is closed.
+
     Raises:
         CallRejectedError: If the guard refuses.
     """
 
     __slots__ = ("_asked", "_asking", "_call", "_engine", "_steps", "_swallowed", "_then", "_time", "_unsettled")
 
-    def __init__(self, engine: Engine, limits: Limits) -> None:
+    def __init__(self, engine: Engine, limits: Limits, *, at_end: Callable[[], Awaitable[Any]] | None = None) -> None:
         # Popped by whoever settles: a single step, so that of two one does.
         self._unsettled: list[None] = []
-        steps = self._steps = Steps(engine.lanes)
+        steps = self._steps = Steps(engine.lanes, at_end)
         call = self._call = engine.begin(limits)
         self._unsettled.append(None)
         self._engine = engine
@@ -100,6 +103,7 @@ class StreamCall:
             call = self._resume(before)
         except BaseException:
             _drop(awaitable)
+            del self, awaitable, thrown
             raise
         error: BaseException | None
         try:
@@ -119,7 +123,8 @@ class StreamCall:
                 return result
         finally:
             current_call.set(before)
-            del awaitable, thrown, before
+            # What this frame holds lives as long as the error that leaves it.
+            del self, awaitable, thrown, before
         # Raised after the block, so that it carries no context with the
         # callee's frames.
         try:
@@ -156,7 +161,7 @@ class StreamCall:
                 return result
         finally:
             current_call.set(before)
-            del fn, thrown, before
+            del self, fn, thrown, before
         try:
             raise error
         finally:
@@ -181,7 +186,7 @@ class StreamCall:
             try:
                 raise error
             finally:
-                del error
+                del error, self
         self._time.start(now)
         self._asked = self._asking = True
         current_call.set(call)

@@ -20,7 +20,7 @@ from contextvars import Context, copy_context
 from types import AsyncGeneratorType, CoroutineType, FrameType, FunctionType
 from typing import Any
 
-from hungframe.abort.where import frames_of, links_of
+from hungframe.abort.where import STEPS, frames_of, links_of
 
 # A tree of tasks with more branches than this is not walked to its end.
 _MOST_BRANCHES = 100
@@ -241,12 +241,12 @@ def close(coro: Coroutine[Any, Any, Any], waited_for: Any) -> Leftover | None:
 
         waited_for: What it has yielded to the event loop.
     """
-    # Looked for first: a coroutine that has ended has no links.
-    links = list(links_of(coro))
     waits_for = None
     for leave in (_Left, GeneratorExit):
+        # Looked for first: a coroutine that has ended has no links.
+        links = list(links_of(coro))
         try:
-            waits_for = coro.throw(leave)
+            waits_for = coro.throw(leave) if leave is _Left else _close(coro, links)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:
@@ -257,6 +257,27 @@ def close(coro: Coroutine[Any, Any, Any], waited_for: Any) -> Leftover | None:
     leftover = Leftover()
     _run_on(coro, waits_for, leftover)
     return leftover
+
+
+def _close(coro: Coroutine[Any, Any, Any], links: list[Any]) -> Any:
+    """
+    Throw GeneratorExit into a coroutine, and before that into the async generators below it, innermost first.
+
+    Python would close their steps and not them: each would wait for ever, with
+    nobody to wake it.
+
+    Returns:
+        What the first of them that ignores it has yielded.
+    """
+    for link in reversed(links):
+        if type(link).__name__ in STEPS:
+            try:
+                return link.throw(GeneratorExit)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:
+                continue
+    return coro.throw(GeneratorExit)
 
 
 class _Left(BaseException):

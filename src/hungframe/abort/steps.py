@@ -25,12 +25,15 @@ class Steps:
 
     Args:
         lanes: Where the calls of the guard are watched.
+
+        at_end: Closes the callee where the event loop ends before anybody else has.
     """
 
-    __slots__ = ("_home", "_lanes", "_variables", "in_thread")
+    __slots__ = ("_at_end", "_home", "_lanes", "_variables", "in_thread")
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: Lanes, at_end: Callable[[], Awaitable[Any]] | None) -> None:
         self._lanes = lanes
+        self._at_end = at_end
         # Whether sync steps run in worker threads.
         self.in_thread = False
         self._home: Any = None
@@ -46,7 +49,7 @@ class Steps:
 
         if self._home is None or not self._home.usable:
             self.end()
-            self._home = trio_driver.Home(many=True)
+            self._home = trio_driver.Home(many=True, at_end=self._at_end)
         return trio_driver.drive(call, runners.coroutine_of(awaitable), self._lanes, self._home)
 
     def run(self, call: Call, fn: Callable[[], T]) -> T:

@@ -11,7 +11,7 @@ which the callee sets are seen by the caller.
 from __future__ import annotations
 
 import math
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -31,27 +31,32 @@ class _Callee(Leftover):
     The callee in its system task.
     """
 
-    __slots__ = ("_coro", "_waiter", "cancelled", "error", "result", "scope", "task")
+    __slots__ = ("_coro", "_waiter", "cancelled", "error", "leaving", "result", "scope", "task")
 
     def __init__(self, coro: Coroutine[Any, Any, Any], home: Home) -> None:
         super().__init__()
         self.scope = home.scope
         self.cancelled = False
+        # It was told to end, and the stream that it is a step of ends with it.
+        self.leaving = False
         self.error: BaseException | None = None
         self.result: Any = None
         self._coro: Coroutine[Any, Any, Any] | None = coro
         self._waiter: trio.lowlevel.Task | None = None
         self.task: trio.lowlevel.Task | None = home.take_in(self, getattr(coro, "__qualname__", "callee"))
 
-    async def run(self) -> None:
+    async def run(self, at_end: Callable[[], Awaitable[Any]] | None) -> None:
         """
-        Run the callee in the task that has taken it in.
+        Run the callee in the task that has taken it in; *at_end* closes the stream that it is a step of.
         """
         coro, self._coro = self._coro, None
         assert coro is not None
         # An exception that left a system task would end the whole run.
         try:
             self.result = await coro
+            if self.leaving and at_end is not None:
+                # It has answered all the same, and nobody will ask again.
+                await at_end()
         except BaseException as error:
             self.error = _without_cancelled(error) if self.scope.cancel_called else error
             self.cancelled = self.error is None
@@ -77,6 +82,13 @@ class _Callee(Leftover):
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
+    def leave(self) -> None:
+        """
+        Tell it to end.
+        """
+        self.leaving = True
+        self.scope.cancel()
+
     def take(self) -> Any:
         """
         The result, or the exception raised again.
@@ -96,16 +108,19 @@ class Home:
     A system task that takes in one callee, or each step of a stream.
 
     What a stream opens around a `yield`, a nursery or a cancel scope, must be
-    closed in the task that has opened it.
+    closed in the task that has opened it, or trio's own books are wrong.
 
     Args:
         many: Whether more than one is to come; then `end` must be called.
+
+        at_end: Closes the stream, where the run ends before anybody else has.
     """
 
-    __slots__ = ("_callee", "_over", "_parked", "_task", "_token", "scope")
+    __slots__ = ("_at_end", "_callee", "_over", "_parked", "_task", "_token", "scope")
 
-    def __init__(self, *, many: bool) -> None:
+    def __init__(self, *, many: bool, at_end: Callable[[], Awaitable[Any]] | None = None) -> None:
         self.scope = trio.CancelScope()
+        self._at_end = at_end
         self._callee: _Callee | None = None
         self._over = not many
         self._parked = False
@@ -115,7 +130,7 @@ class Home:
     @property
     def usable(self) -> bool:
         """
-        Whether it takes in another; it does not once its scope was cancelled.
+        Whether it takes in another; it does not once one was told to end.
         """
         return self._task is None or self._parked
 
@@ -140,16 +155,24 @@ class Home:
     async def _run(self) -> None:
         try:
             with self.scope:
-                while self._callee is not None:
-                    callee, self._callee = self._callee, None
-                    await callee.run()
-                    del callee
-                    if not self._over:
-                        # The time of who asks next is another.
-                        self.scope.deadline = math.inf
-                        await self._park()
+                try:
+                    while self._callee is not None:
+                        callee, self._callee = self._callee, None
+                        await callee.run(self._at_end)
+                        self._over = self._over or callee.leaving
+                        del callee
+                        if not self._over:
+                            # The time of who asks next is another.
+                            self.scope.deadline = math.inf
+                            await self._park()
+                except trio.Cancelled:
+                    # Whoever asks is cancelled; or the run ends, and its
+                    # system tasks before its generators.
+                    if self._at_end is not None:
+                        await self._at_end()
+                    raise
         except BaseException:
-            # The run is over, and nobody is left who could be told.
+            # Nobody is left who could be told.
             return
 
     async def _park(self) -> None:
@@ -218,13 +241,18 @@ async def drive(call: Call, coro: Coroutine[Any, Any, Any], lanes: Lanes, home: 
 async def _drive(call: Call, coro: Coroutine[Any, Any, Any], grace: float, home: Home) -> Any:
     left = call.deadline - call.limits.clock.now()
     until = trio.current_time() + left if left < math.inf else math.inf
-    callee = _Callee(coro, home)
+    try:
+        callee = _Callee(coro, home)
+    except BaseException:
+        # The run is at its end, and takes in no task any more.
+        coro.close()
+        raise
     try:
         with trio.CancelScope(deadline=until):
             await callee.wait()
     except BaseException:
         # Cancelled, or interrupted from the keyboard.
-        callee.scope.cancel()
+        callee.leave()
         with trio.CancelScope(shield=True, deadline=trio.current_time() + grace):
             await callee.wait()
         if callee.running:
@@ -239,7 +267,7 @@ async def _drive(call: Call, coro: Coroutine[Any, Any, Any], grace: float, home:
         call.where = where.of_frames(list(where.frames_of(coro)))
         # A thread that its waiter abandons stays, although the callee ends.
         call.leftover = threads_behind(coro, None)
-        callee.scope.cancel()
+        callee.leave()
         # The grace is the callee's even if the caller is cancelled meanwhile;
         # the caller's own next checkpoint tells it so.
         with trio.CancelScope(shield=True, deadline=trio.current_time() + grace):

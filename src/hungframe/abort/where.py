@@ -69,7 +69,7 @@ def links_of(awaitable: Any, waits_for: Any = None) -> Iterator[Any]:
         yield awaitable
         if type(awaitable) is CoroutineType:
             awaitable = awaitable.cr_await
-        elif type(awaitable).__name__ in _STEPS:
+        elif type(awaitable).__name__ in STEPS:
             # A step of an async generator tells its generator to the garbage
             # collector only.
             referents = gc.get_referents(awaitable)
@@ -78,7 +78,8 @@ def links_of(awaitable: Any, waits_for: Any = None) -> Iterator[Any]:
             awaitable = _first(awaitable, "gi_yieldfrom", "ag_await", "cr_await")
 
 
-_STEPS = frozenset({"async_generator_asend", "async_generator_athrow"})
+STEPS = frozenset({"async_generator_asend", "async_generator_athrow"})
+"""What awaits an async generator, by the names of their types, which Python keeps to itself."""
 
 
 def of_frames(frames: list[FrameType]) -> Where:
