@@ -16,6 +16,7 @@ import anyio
 import pytest
 
 from hungframe import CallTimeoutError, Guard
+from hungframe.abort.asyncio_driver import COUNTS_CANCELS
 from hungframe.snapshot import Snapshot
 from tests.abort.measure import DEADLINE, GRACE, LONG, SLACK, TRIES, Leash, hostile_guard
 from tests.abort.stream_callees import BLOCK, CLOSE, CLOSE_SYNC, HANG, HANG_WHEN_CLOSED, Stream, SyncStream
@@ -122,6 +123,8 @@ def test_cancelled_within_a_step(callee: Stream, backend: Backend) -> None:
     """
     The consumer is back a grace after it was cancelled (one for the step, one for a clean-up), with its cancellation.
     """
+    if backend == "asyncio" and not COUNTS_CANCELS:
+        pytest.skip("3.10 cannot tell who cancels a task: what swallows that is left at its deadline")
 
     def measure() -> Back:
         guard, leash = hostile_guard(timeout=10 * LONG), Leash()
@@ -215,13 +218,12 @@ def test_loop_that_is_left(callee: Stream, backend: Backend) -> None:
             async for _ in guard(callee)(leash):
                 break
             began = time.monotonic()
-            gc.collect()
             while guard.snapshot().in_flight and time.monotonic() < began + LONG:
                 await anyio.sleep(0.002)
 
         return anyio.run(come_back, guard, leash, consume, backend=backend)
 
-    back = in_time(measure, GRACE + 0.01)
+    back = in_time(measure, GRACE + SLACK)
     assert back.error is None
     check_one(back, "cancelled")
 

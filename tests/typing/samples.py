@@ -7,7 +7,7 @@ A line `reveal_type(x)  # int` says what is to be revealed; a line that ends in 
 RIGHT = """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from typing import Union
 
 from typing_extensions import reveal_type
@@ -43,6 +43,23 @@ async def draw_async(prompt: str, *, size: int = 1) -> bytes:
     return b""
 
 
+@guard
+def lines(prompt: str, *, size: int = 1) -> Generator[bytes, str, int]:
+    sent = yield b""
+    return len(sent)
+
+
+@guard
+async def chunks(prompt: str, *, size: int = 1) -> AsyncGenerator[bytes, str]:
+    sent = yield b""
+    yield sent.encode()
+
+
+@guard.using(first_item=5, between_items=2)
+async def numbers() -> AsyncIterator[int]:
+    yield 1
+
+
 @guard.using(timeout=5)
 def draw_quickly(prompt: str) -> bytes:
     return b""
@@ -56,6 +73,10 @@ class Studio:
     @guard
     async def method_async(self, prompt: str) -> bytes:
         return b""
+
+    @guard
+    async def stream(self, prompt: str) -> AsyncGenerator[bytes, None]:
+        yield b""
 
     @classmethod
     @guard
@@ -101,6 +122,17 @@ async def main() -> None:
     reveal_type(guard.call(plain, "a cat", size=2))  # bytes
     reveal_type(await guard.acall(plain_async, "a cat", size=2))  # bytes
     reveal_type(guard.call(lambda: 5))  # int
+    stream = chunks("a cat", size=2)
+    reveal_type(await stream.asend("more"))  # bytes
+    reveal_type(await stream.athrow(ValueError()))  # bytes
+    await stream.aclose()
+    async for chunk in studio.stream("a cat"):
+        reveal_type(chunk)  # bytes
+    async for number in numbers():
+        reveal_type(number)  # int
+    for line in guard.call(lines, "a cat", size=2):
+        reveal_type(line)  # bytes
+    reveal_type(lines("a cat").send("more"))  # bytes
     reveal_type(guard(len)("abc"))  # int
     async with guard.attempt() as attempt:
         reveal_type(attempt.deadline)  # float

@@ -65,7 +65,7 @@ class Steps:
         variables = self._variables
         variables.run(threads.adopt, copy_context())
         try:
-            result: T = runners.in_worker(call, functools.partial(variables.run, fn))
+            result: T = runners.in_worker(call, threads.Job(functools.partial(variables.run, fn)))
         finally:
             if call.leftover is None:
                 threads.adopt(variables)
