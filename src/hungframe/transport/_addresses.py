@@ -16,6 +16,16 @@ from hungframe.transport import _channel
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS)})
 
 
+# Seconds until a Unix socket whose backlog was full is tried again; nothing tells when there is room.
+AGAIN = 0.005
+
+
+class BacklogFullError(OSError):
+    """
+    The server behind a Unix socket is too busy to be connected to now.
+    """
+
+
 class Address(NamedTuple):
     """
     Where to connect to.
@@ -80,6 +90,10 @@ class Connecting:
             code = self.sock.connect_ex(self._name)
             if code in _IN_PROGRESS:
                 raise BlockingIOError(code, os.strerror(code))
+            if code == errno.EAGAIN:
+                # Not on its way: a Unix socket. What waits for it to be
+                # writable would find it so at once, and not connected.
+                raise BacklogFullError("the backlog of the Unix socket is full")
         if code:
             raise OSError(code, os.strerror(code))
         return self.sock

@@ -5,6 +5,7 @@ deadline of the guarded call around it.
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import anyio
 
 from hungframe.transport import _channel
-from hungframe.transport._addresses import Address, Connecting, in_turns, is_numeric
+from hungframe.transport._addresses import AGAIN, Address, BacklogFullError, Connecting, in_turns, is_numeric
 from hungframe.transport._operation import BEHIND, arun, current_wire, operation
 from hungframe.transport._stream import CoreErrors, Sending, Stream, begin_connecting
 from hungframe.transport._waiting import READ, WRITE, Waiters, checkpoint
@@ -159,7 +160,16 @@ class AsyncDeadlineBackend:
         """
         begin_connecting()
         address = Address(socket.AF_UNIX, socket.SOCK_STREAM, 0, path)
-        return await self._connect(address, None, tuple(socket_options or ()), timeout)
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                return await self._connect(address, None, tuple(socket_options or ()), timeout)
+            except self._errors.connect.failed as error:
+                if not isinstance(error.__cause__, BacklogFullError):
+                    raise
+            if time.monotonic() >= until:
+                raise self._errors.connect.timed_out(f"the backlog of {path!r} was full for {timeout:g} s")
+            await self.sleep(AGAIN)
 
     async def sleep(self, seconds: float) -> None:
         """

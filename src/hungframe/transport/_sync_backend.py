@@ -19,7 +19,7 @@ from hungframe.abort.cut import cut
 from hungframe.abort.leftovers import both
 from hungframe.abort.threads import Job
 from hungframe.transport import _channel
-from hungframe.transport._addresses import Address, Connecting, is_numeric
+from hungframe.transport._addresses import AGAIN, Address, BacklogFullError, Connecting, is_numeric
 from hungframe.transport._operation import current_wire, operation, run
 from hungframe.transport._stream import CoreErrors, Sending, Stream, begin_connecting
 from hungframe.transport._waiting import READ, WRITE
@@ -145,7 +145,16 @@ class DeadlineBackend:
         """
         begin_connecting()
         address = Address(socket.AF_UNIX, socket.SOCK_STREAM, 0, path)
-        return self._connect(address, timeout, None, tuple(socket_options or ()))
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                return self._connect(address, timeout, None, tuple(socket_options or ()))
+            except self._errors.connect.failed as error:
+                if not isinstance(error.__cause__, BacklogFullError):
+                    raise
+            if time.monotonic() >= until:
+                raise self._errors.connect.timed_out(f"the backlog of {path!r} was full for {timeout:g} s")
+            self.sleep(AGAIN)
 
     def sleep(self, seconds: float) -> None:
         """
