@@ -146,12 +146,13 @@ def is_readable(sock: socket.socket) -> bool:
     """
     Tell whether a read would return at once: for an idle connection, that its server has closed it.
     """
-    if sock.fileno() < 0:
+    fd = sock.fileno()
+    if fd < 0:
         return True
     if not hasattr(select, "poll"):
-        return bool(select.select([sock], [], [], 0)[0])
+        return bool(select.select([fd], [], [], 0)[0])
     poll = select.poll()
-    poll.register(sock, select.POLLIN)
+    poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))
 
 
@@ -164,6 +165,15 @@ def _is_disconnected(sock: socket.socket) -> bool:
     except OSError:
         return True
     return False
+
+
+def wake(sock: socket.socket) -> None:
+    """
+    End what other threads wait for on a socket that is about to be closed; closing it would not wake them.
+    """
+    # Not the ssl module's own, which would also forget that there is TLS.
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def reset(sock: socket.socket) -> None:

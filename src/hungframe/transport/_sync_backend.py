@@ -82,14 +82,17 @@ class DeadlineStream(Stream):
 
     def close(self) -> None:
         """
-        Close the connection.
+        Close the connection; who waits for it in another thread is woken.
         """
+        _channel.wake(self.channel.sock)
         self.channel.sock.close()
 
     def destroy(self) -> None:
         """
         Close it so that nothing is left on either side.
         """
+        if self.shares():
+            _channel.wake(self.channel.sock)
         _channel.reset(self.channel.sock)
 
     def get_extra_info(self, info: str) -> Any:

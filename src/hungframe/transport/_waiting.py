@@ -17,12 +17,16 @@ def wait(sock: socket.socket, want: str, seconds: float | None) -> bool:
     """
     Wait in this thread; tell whether the socket is ready.
     """
+    fd = sock.fileno()
+    if fd < 0:
+        # Closed in another thread: the next attempt says so.
+        return True
     if not hasattr(select, "poll"):
-        readers, writers = ([sock], []) if want is READ else ([], [sock])
+        readers, writers = ([fd], []) if want is READ else ([], [fd])
         # A failed connect shows among the third on Windows.
         return any(select.select(readers, writers, writers, seconds))
     poll = select.poll()
-    poll.register(sock, select.POLLIN if want is READ else select.POLLOUT)
+    poll.register(fd, select.POLLIN if want is READ else select.POLLOUT)
     # In milliseconds; -1 is for ever, and a fraction is rounded up.
     return bool(poll.poll(-1 if seconds is None else seconds * 1000))
 
@@ -51,6 +55,8 @@ class Waiters:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()
         fd = sock.fileno()
+        if fd < 0:
+            return True
         try:
             (loop.add_reader if want is READ else loop.add_writer)(fd, _ready, future, True)
         except NotImplementedError:
