@@ -13,7 +13,7 @@ from hungframe.guard import Guard
 from hungframe.transport import _guarded, _pool, _refusal
 from hungframe.transport._async_backend import AsyncDeadlineBackend
 from hungframe.transport._guarded import Timeouts
-from hungframe.transport._operation import BEHIND, current_wire
+from hungframe.transport._operation import current_wire
 from hungframe.transport._request import MAX_RESPONSE_BYTES, Request
 from hungframe.transport._sync_backend import DeadlineBackend
 
@@ -24,7 +24,6 @@ class Carrier:
     """
 
     _backend: type[DeadlineBackend | AsyncDeadlineBackend]
-    _behind = 0.0
     # What the modules of the libraries add.
     _response: Any
     _body: Any
@@ -59,7 +58,7 @@ class Carrier:
 
     def _begin(self, request: Any) -> Request:
         name = "" if self._guard is None else self._guard.name
-        return Request(self._core_pool, request, self._max_response_bytes, name, self._behind)
+        return Request(self._core_pool, request, self._max_response_bytes, name)
 
 
 class SyncCarrier(Carrier):
@@ -99,7 +98,7 @@ class SyncCarrier(Carrier):
         try:
             if begun.is_too_late():
                 raise self._connect_timeout("the deadline of the guarded call has passed: nothing was sent")
-            response = self._inner.handle_request(begun.sent)
+            response = self._inner.handle_request(request)
         except BaseException:
             begun.break_off()
             _pool.close(begun.heal())
@@ -127,7 +126,6 @@ class AsyncCarrier(Carrier):
     """
 
     _backend = AsyncDeadlineBackend
-    _behind = BEHIND
 
     async def handle_async_request(self, request: Any) -> Any:
         """
@@ -159,7 +157,7 @@ class AsyncCarrier(Carrier):
         try:
             if begun.is_too_late():
                 raise self._connect_timeout("the deadline of the guarded call has passed: nothing was sent")
-            response = await self._inner.handle_async_request(begun.sent)
+            response = await self._inner.handle_async_request(request)
         except BaseException:
             begun.break_off()
             _pool.close_now(begun.heal())

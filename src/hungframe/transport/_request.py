@@ -4,11 +4,10 @@ One request on its way through a guarded transport, whatever carries it.
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
-from hungframe.abort.call import Call, running_call
+from hungframe.abort.call import Call, running_call, time_left
 from hungframe.abort.cut import cut
 from hungframe.abort.wire import Wire, attach, detach
 from hungframe.errors import ResponseTooLargeError
@@ -21,6 +20,26 @@ MAX_RESPONSE_BYTES = 256 * 1024 * 1024
 _LENGTH_OF_NAME = len(b"content-length")
 
 
+class Timeouts(dict[str, Any]):
+    """
+    A request's own timeouts, of which the one for a free connection ends at the deadline of the guarded call around it.
+
+    The pool asks for that one itself, and in a sync client nothing else would end its wait.
+    """
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """
+        The seconds for an operation; None: no limit.
+        """
+        seconds = super().get(key, default)
+        if key != "pool":
+            return seconds
+        left = time_left()
+        if left is None:
+            return seconds
+        return left if seconds is None else min(seconds, left)
+
+
 class Request:
     """
     The record of a request, its connection, and how much of its response has come.
@@ -28,18 +47,18 @@ class Request:
 
     __slots__ = (
         "call",
+        "extensions",
         "is_broken",
         "is_head",
         "max_response_bytes",
         "name",
         "pool",
         "received",
-        "sent",
         "too_late",
         "wire",
     )
 
-    def __init__(self, pool: Any, request: Any, max_response_bytes: int | None, name: str, behind: float) -> None:
+    def __init__(self, pool: Any, request: Any, max_response_bytes: int | None, name: str) -> None:
         self.pool = pool
         # Its answer may announce a length, and has no body.
         self.is_head = request.method == "HEAD"
@@ -54,26 +73,16 @@ class Request:
         self.too_late = call is not None and (call.aborting or call.deadline <= call.limits.clock.now())
         if call is not None and not self.too_late:
             attach(call, self.wire)
-        # What is handed on. The pool knows it by its extensions: a user may
-        # send one request object twice at the same time, and when one of the
-        # two fails, it must not be the other that is taken out of the pool.
-        self.sent = request if pool is None else _copy(request)
+        # The pool knows the request by its extensions: a user may send one
+        # object twice at the same time, and when one of the two fails, it must
+        # not be the other that is taken out of the pool. A copy of the request
+        # would do, too, and costs three times as much.
+        self.extensions = request.extensions
         if pool is not None:
-            self._wait_no_longer(behind)
-
-    def _wait_no_longer(self, behind: float) -> None:
-        """
-        Let the pool's own timeout end a wait for a connection at the deadline: in a sync client nothing else would.
-        """
-        call = self.call
-        if call is None or call.deadline == math.inf:
-            return
-        left = max(call.deadline + behind - call.limits.clock.now(), 0.0)
-        extensions = self.sent.extensions
-        timeouts: dict[str, float | None] = extensions.get("timeout", {})
-        own = timeouts.get("pool")
-        if own is None or own > left:
-            extensions["timeout"] = {**timeouts, "pool": left}
+            self.extensions = request.extensions = {**request.extensions}
+            # An async wait is cancelled by the guard.
+            if call is not None and hasattr(pool, "handle_request"):
+                self.extensions["timeout"] = Timeouts(self.extensions.get("timeout", ()))
 
     def is_too_late(self) -> Call | None:
         """
@@ -163,15 +172,4 @@ class Request:
         Returns:
             Connections of the pool that are to be closed.
         """
-        return [] if self.pool is None else _pool.heal(self.pool, self.sent.extensions)
-
-
-def _copy(request: Any) -> Any:
-    """
-    The same request, with extensions of its own.
-    """
-    # Its __copy__ would leave out the body.
-    copy: Any = object.__new__(type(request))
-    copy.__dict__.update(request.__dict__)
-    copy.extensions = {**request.extensions}
-    return copy
+        return [] if self.pool is None else _pool.heal(self.pool, self.extensions)
