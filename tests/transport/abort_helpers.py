@@ -29,6 +29,7 @@ import pytest
 import trio
 
 from hungframe import CallTimeoutError, Guard
+from hungframe.events import GenFail, GenRequest
 from hungframe.testing import HostileProvider, RecordingSink
 
 T = TypeVar("T")
@@ -143,7 +144,7 @@ class Side:
                 failures.append(error)
 
         if self.kind == "sync":
-            threads = [threading.Thread(target=lambda i=index: drive(run(i))) for index in range(len(jobs))]  # type: ignore[misc]
+            threads = [threading.Thread(target=lambda i=index: drive(run(i))) for index in range(len(jobs))]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -256,6 +257,25 @@ def check_on_time(all_of: Sequence[Ended]) -> None:
     assert statistics.median(late) < LATE, late
     assert late[-1] < LATEST, late
     assert late[0] > -0.01, late
+
+
+def check_told(each: Ended, phase: str | None) -> CallTimeoutError:
+    """
+    Check that error, sentence and event say the same of one aborted call.
+    """
+    error = each.timeout()
+    wire = error.wire
+    assert wire is not None
+    assert phase == error.phase == wire.phase
+    assert str(wire) in str(error)
+    assert 0 <= wire.silent_for <= each.seconds
+    request, fail = each.sink.events
+    assert isinstance(request, GenRequest)
+    assert isinstance(fail, GenFail)
+    assert ("timeout", "clean", phase) == (fail.kind, fail.receipt, fail.phase)
+    assert (wire.bytes_sent, wire.bytes_received) == (fail.bytes_sent, fail.bytes_received)
+    assert (wire.connection_uses, round(wire.silent_for * 1000)) == (fail.connection_uses, fail.silent_ms)
+    return error
 
 
 def post(client: Any, provider: HostileProvider, mode: str, **named: Any) -> Any:

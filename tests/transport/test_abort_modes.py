@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from hungframe.errors import CallTimeoutError
 from hungframe.testing import HostileProvider
 from tests.transport.abort_helpers import (
     Ended,
@@ -17,6 +16,7 @@ from tests.transport.abort_helpers import (
     body_generators,
     check_clean,
     check_on_time,
+    check_told,
     each_kind,
     each_library,
     ended,
@@ -88,24 +88,6 @@ def hung(library: str, kind: str, tls: bool) -> dict[str, list[Ended]]:
 
     with HostileProvider("ok", tls=tls) as provider:
         return timely(lambda: side.run(main), lambda by_mode: [each for some in by_mode.values() for each in some])
-
-
-def check_told(each: Ended, phase: str) -> CallTimeoutError:
-    """
-    Check that error, sentence and event say the same of one aborted call.
-    """
-    error = each.timeout()
-    wire = error.wire
-    assert wire is not None
-    assert phase == error.phase == wire.phase
-    assert str(wire) in str(error)
-    assert 0 <= wire.silent_for <= each.seconds
-    (fail,) = each.sink.of("gen.fail")
-    assert ("timeout", "clean", phase) == (fail.kind, fail.receipt, fail.phase)
-    assert (wire.bytes_sent, wire.bytes_received) == (fail.bytes_sent, fail.bytes_received)
-    assert (wire.connection_uses, round(wire.silent_for * 1000)) == (fail.connection_uses, fail.silent_ms)
-    assert ["gen.request", "gen.fail"] == each.sink.names()
-    return error
 
 
 @plain_and_tls
