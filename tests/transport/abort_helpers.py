@@ -37,7 +37,7 @@ T = TypeVar("T")
 LIBRARIES = ("httpx", "httpx2")
 KINDS = ("sync", "asyncio", "trio")
 
-DEADLINE = 0.25
+DEADLINE = 0.2
 # What is promised, and what one call of many may be late on two busy cores.
 LATE = 0.05
 LATEST = 0.15
