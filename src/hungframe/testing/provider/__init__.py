@@ -5,9 +5,11 @@ A provider that fails on purpose, over real sockets.
 request, plays a *mode*:
 
 ``ok``
-    Answers at once. ``/v1/images/generations``, ``/v1/chat/completions``
-    (also streamed) and ``/v1/models`` answer as OpenAI does, any other path
-    with ``{"ok": true}``.
+    Answers at once, as the API does whose path it is, streamed where that
+    was asked for: ``/v1/images/generations``, ``/v1/chat/completions`` and
+    ``/v1/models`` as OpenAI, ``/openai/v1/...`` as Groq, ``/v1/messages`` as
+    Anthropic, ``...:generateContent`` as Gemini, ``/api/chat`` and
+    ``/api/generate`` as Ollama; any other path with ``{"ok": true}``.
 ``sleep:<seconds>``
     Answers after a while.
 ``silent``
@@ -34,9 +36,11 @@ request, plays a *mode*:
 ``wrong-length``
     Sends 100 bytes less than its ``Content-Length`` says, then closes.
 ``stream-stall``
-    Sends three server-sent events, then nothing.
+    Sends three pieces of a stream, then nothing.
 ``stream:<n>[:<interval>]``
-    Sends n server-sent events, one each interval (0.05 s), and ``[DONE]``.
+    Sends n pieces of a stream, one each interval (0.05 s), and what ends
+    it: for OpenAI ``[DONE]``. A piece is a server-sent event; Anthropic's
+    first and last come in the company of others, Ollama's are lines of JSON.
 
 Three modes are **connection level**. They begin when a connection is
 accepted, before there is a request to read, so only the script can choose

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from email.utils import formatdate
 
 from . import openai_api
+from .apis import api_of
 from .http import Answer, Request, chunk
 from .modes import ANY_STATUS, Mode
 from .script import Script
@@ -137,17 +138,15 @@ async def wrong_length(exchange: Exchange) -> None:
 
 
 async def stream_stall(exchange: Exchange) -> None:
-    events = _events(exchange, _STALLED_AFTER_EVENTS + 1)
-    exchange.answer = openai_api.stream(events)
+    exchange.answer = _stream(exchange, _STALLED_AFTER_EVENTS + 1)
     await exchange.wire.write(exchange.head())
-    for event in events[:_STALLED_AFTER_EVENTS]:
-        await exchange.wire.write(chunk(event))
+    for part in exchange.answer.parts[:_STALLED_AFTER_EVENTS]:
+        await exchange.wire.write(chunk(part))
     await exchange.wire.pause()
 
 
 async def stream(exchange: Exchange) -> None:
-    events = _events(exchange, int(exchange.mode.number(0)))
-    exchange.answer = openai_api.stream(events)
+    exchange.answer = _stream(exchange, int(exchange.mode.number(0)))
     await exchange.wire.write(exchange.head())
     for index, part in enumerate(exchange.answer.parts):
         if index:
@@ -181,8 +180,8 @@ ACTS: dict[str, Callable[[Exchange], Awaitable[None]]] = {
 }
 
 
-def _events(exchange: Exchange, count: int) -> tuple[bytes, ...]:
-    return openai_api.events(exchange.request, exchange.body, count)
+def _stream(exchange: Exchange, count: int) -> Answer:
+    return api_of(exchange.request).stream(exchange.request, exchange.body, count)
 
 
 async def _trickle(exchange: Exchange, data: bytes) -> None:

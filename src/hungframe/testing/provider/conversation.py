@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from . import openai_api
 from .acts import ACTS, Exchange, ok
+from .apis import api_of
 from .http import BadRequest, Request, read_body, read_head
 from .modes import Mode
 from .script import Script
@@ -87,7 +88,7 @@ async def _exchange(wire: Wire, stage: Stage, begun: Mode | None) -> None:
     if mode.act == "never-read":
         await wire.ignore()
     body = await read_body(wire, request)
-    answer = openai_api.answer(request, body, stage.url)
+    answer = api_of(request).answer(request, body, stage.url)
     exchange = Exchange(wire, stage.script, mode, request, body, answer)
     await (ok if mode is begun else ACTS[mode.act])(exchange)
     if exchange.keeps_open:

@@ -36,8 +36,8 @@ MODES: Mapping[str, str] = MappingProxyType(
         "<4xx or 5xx>-date:<seconds>": "fails; Retry-After is a date",
         "malformed": "answers with something that is not HTTP",
         "wrong-length": "promises more body than it sends, then closes",
-        "stream-stall": "sends three server-sent events, then nothing",
-        "stream:<n>[:<interval>]": "sends n server-sent events and [DONE]",
+        "stream-stall": "sends three pieces of a stream, then nothing",
+        "stream:<n>[:<interval>]": "sends n pieces of a stream and its end",
     }
 )
 

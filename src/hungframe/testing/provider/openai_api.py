@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import time
-from typing import Any, cast
+from typing import Any
 
 from .http import Answer, Request
+from .payload import WORDS, asked_object, event, event_stream, json_answer, words
 
 # One transparent pixel.
 _PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAAC0lEQVR42mNgAAIAAAUAAen63NgAAAAASUVORK5CYII=")
-_WORDS = ("Hello", " from", " a", " hostile", " provider.")
 _IMAGE_MODEL = "gpt-image-1"
 _CHAT_MODEL = "gpt-4o-mini"
 _MOST_IMAGES = 10
 _DONE = b"data: [DONE]\n\n"
+
+
+def speaks(path: str) -> bool:
+    """
+    Tell whether a path is one of this API's: it answers to any.
+    """
+    return True
 
 
 def answer(request: Request, body: bytes, url: str) -> Answer:
@@ -35,19 +41,19 @@ def answer(request: Request, body: bytes, url: str) -> Answer:
 
         url: Where we are, for links to our own frames.
     """
-    asked = _object(body)
-    path = request.path.rstrip("/")
+    asked = asked_object(body)
+    path = _path(request)
     if path == "/v1/images/generations":
-        return _json(_images(asked, url))
+        return json_answer(_images(asked, url))
     if path == "/v1/chat/completions":
         if asked.get("stream"):
-            return stream(events(request, body, len(_WORDS)))
-        return _json(_completion(asked))
+            return stream(request, body, len(WORDS))
+        return json_answer(_completion(asked))
     if path == "/v1/models":
-        return _json(_models())
+        return json_answer(_models())
     if path.startswith("/frames/") and path.endswith(".png"):
         return Answer(200, "image/png", (_PNG,))
-    return _json({"ok": True})
+    return json_answer({"ok": True})
 
 
 def failure(status: int, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
@@ -71,24 +77,30 @@ def refusal(
     Answer with an error in words of our own.
     """
     error = {"message": message, "type": kind, "param": None, "code": None}
-    return _json({"error": error}, status, headers)
+    return json_answer({"error": error}, status, headers)
 
 
-def events(request: Request, body: bytes, count: int) -> tuple[bytes, ...]:
+def stream(request: Request, body: bytes, count: int) -> Answer:
     """
-    Write *count* server-sent events: chat chunks for a chat, else a counter.
+    Answer with *count* server-sent events and the mark that ends them: chat
+    chunks for a chat, else a counter.
     """
-    asked = _object(body)
-    if not request.path.startswith("/v1/chat/completions"):
-        return tuple(_event({"index": index}) for index in range(count))
-    return tuple(_event(_completion_chunk(asked, index, last=index == count - 1)) for index in range(count))
+    asked = asked_object(body)
+    values: list[dict[str, Any]] = [{"index": index} for index in range(count)]
+    if _path(request) == "/v1/chat/completions":
+        values = [
+            _completion_chunk(asked, word, first=index == 0, last=index == count - 1)
+            for index, word in enumerate(words(count))
+        ]
+    return event_stream(*map(event, values), _DONE)
 
 
-def stream(parts: tuple[bytes, ...]) -> Answer:
+def _path(request: Request) -> str:
     """
-    Answer with server-sent events and the mark that ends them.
+    Take the path as OpenAI has it. Others that speak its API put their own
+    mark before it: Groq "/openai".
     """
-    return Answer(200, "text/event-stream", (*parts, _DONE), chunked=True)
+    return request.path.rstrip("/").removeprefix("/openai")
 
 
 def _images(asked: dict[str, Any], url: str) -> dict[str, Any]:
@@ -108,19 +120,19 @@ def _image_count(asked: dict[str, Any]) -> int:
 
 
 def _completion(asked: dict[str, Any]) -> dict[str, Any]:
-    message = {"role": "assistant", "content": "".join(_WORDS)}
+    message = {"role": "assistant", "content": "".join(WORDS)}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     usage = {
         "prompt_tokens": 1,
-        "completion_tokens": len(_WORDS),
-        "total_tokens": 1 + len(_WORDS),
+        "completion_tokens": len(WORDS),
+        "total_tokens": 1 + len(WORDS),
     }
     return {**_chat(asked, "chat.completion", choice), "usage": usage}
 
 
-def _completion_chunk(asked: dict[str, Any], index: int, *, last: bool) -> dict[str, Any]:
-    delta = {"content": _WORDS[index % len(_WORDS)]}
-    if index == 0:
+def _completion_chunk(asked: dict[str, Any], word: str, *, first: bool, last: bool) -> dict[str, Any]:
+    delta = {"content": word}
+    if first:
         delta["role"] = "assistant"
     choice = {
         "index": 0,
@@ -145,23 +157,3 @@ def _models() -> dict[str, Any]:
         {"id": name, "object": "model", "created": 0, "owned_by": "hungframe"} for name in (_IMAGE_MODEL, _CHAT_MODEL)
     ]
     return {"object": "list", "data": models}
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        asked = json.loads(body)
-    except ValueError:
-        return {}
-    return cast(dict[str, Any], asked) if isinstance(asked, dict) else {}
-
-
-def _event(value: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(value).encode() + b"\n\n"
-
-
-def _json(
-    value: dict[str, Any],
-    status: int = 200,
-    headers: tuple[tuple[str, str], ...] = (),
-) -> Answer:
-    return Answer(status, "application/json", (json.dumps(value).encode(),), headers)
