@@ -83,3 +83,15 @@ def test_requests_is_left_to_its_thread() -> None:
     assert ["timeout"] == record.outcomes
     assert ["orphan"] == record.receipts
     assert record.closed is False
+
+
+@pytest.mark.parametrize("situation", ["reset-in-body", "wrong-length", "close-early"])
+def test_requests_loses_its_connection(situation: str) -> None:
+    """
+    requests has a name of its own for an answer that breaks off, and keeps it apart from its ConnectionError.
+    """
+    subject = SUBJECTS["requests sync"]
+    if not subject.installed:
+        pytest.skip("requests is not installed; it is in the dependency group sdks")
+
+    assert ["connection"] == run_cell(subject, SITUATIONS[situation]).outcomes

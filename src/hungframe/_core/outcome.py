@@ -71,6 +71,7 @@ _CONNECTION_NAMES = frozenset(
     {
         "APIConnectionError",  # openai, anthropic
         "BrokenResourceError",  # anyio, trio
+        "ChunkedEncodingError",  # requests
         "ClientConnectionError",  # aiohttp
         "ClosedResourceError",  # anyio, trio
         "ConnectError",
