@@ -26,6 +26,8 @@ from benchmarks.clients.subjects import Subject
 
 # Stock cells wait, mostly to be cut off; those whose lateness is measured must have a core to be late on.
 _AT_ONCE: Final = {False: 6, True: 4}
+# An endless body keeps a core busy at each end: two of them at once would measure each other.
+_ALONE: Final = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn").Lock()
 # Longer than any cell of a batch may take, several times over.
 _PATIENCE: Final = 30.0
 
@@ -131,6 +133,13 @@ def _stock(batch: Batch) -> Iterator[Record]:
 
 
 def _told(batch: Batch, situation: Situation) -> Record:
+    if situation.mode == "endless-body":
+        with _ALONE:
+            return _run_one(batch, situation)
+    return _run_one(batch, situation)
+
+
+def _run_one(batch: Batch, situation: Situation) -> Record:
     try:
         return run_cell(batch.subject, situation, guarded=batch.guarded, deadline=batch.deadline, repeat=batch.repeat)
     except Exception as error:
