@@ -91,7 +91,7 @@ class DeadlineStream(Stream):
         """
         Close it so that nothing is left on either side.
         """
-        if self.shares():
+        if self.shared:
             _channel.wake(self.channel.sock)
         _channel.reset(self.channel.sock)
 
