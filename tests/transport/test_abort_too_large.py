@@ -44,18 +44,18 @@ def test_a_body_without_end(library: str, kind: str, tls: bool) -> None:
 
     async def main() -> None:
         client = side.client(max_response_bytes=100_000)
-        each = await ended(side, post, client, provider, "endless-body", settings={"timeout": 20.0})
+        each = await ended(side, post, client, hostile, "endless-body", settings={"timeout": 20.0})
         assert type(each.error) is ResponseTooLargeError
         assert ("", 100_000, None) == (each.error.guard, each.error.limit, each.error.announced)
         assert "larger than max_response_bytes (100,000)" in str(each.error)
         assert each.seconds < 5.0
         assert 0 == each.counted.get("timeout", 0)
-        assert provider.wait_closed(1.0)
+        assert hostile.wait_closed(1.0)
         check_clean(client)
-        assert 200 == (await side.do(post, client, provider, "ok")).status_code
+        assert 200 == (await side.do(post, client, hostile, "ok")).status_code
         await side.close(client)
 
-    with HostileProvider(tls=tls) as provider:
+    with HostileProvider(tls=tls) as hostile:
         side.run(main)
 
 
@@ -182,7 +182,8 @@ async def main():
                 async for _ in response.aiter_raw():
                     most = max(most, resident() - start)
     try:
-        await side.call(Guard("hostile", timeout=0.5, isolate=None), look if side.kind != "sync" else lambda: drive(look()))
+        guard = Guard("hostile", timeout=0.5, isolate=None)
+        await side.call(guard, look if side.kind != "sync" else lambda: drive(look()))
     except CallTimeoutError as error:
         print(most, error.wire.bytes_received)
     await side.close(client)

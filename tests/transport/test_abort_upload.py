@@ -57,11 +57,10 @@ def test_nothing_of_it_is_left(library: str, kind: str, tls: bool) -> None:
     assert 0 < error.wire.bytes_sent < len(UPLOAD)
 
 
-@plain_and_tls
 @each_library
-def test_what_stock_leaves(library: str, tls: bool) -> None:
+def test_what_stock_leaves(library: str) -> None:
     """
-    Beside it: closed, and still with the kernel and the server.
+    Beside it, in the plain: closed, and still with the kernel and the server.
     """
     side = Side(library, "asyncio")
 
@@ -73,7 +72,7 @@ def test_what_stock_leaves(library: str, tls: bool) -> None:
         await anyio.sleep(0.2)
         return kernel_sockets(port_of(provider))
 
-    with HostileProvider("never-read", tls=tls) as provider:
+    with HostileProvider("never-read") as provider:
         left = side.run(main)
     if not left["FIN-WAIT-1"]:
         pytest.skip(f"the stock {library} has left {dict(left) or 'nothing'}")
