@@ -73,7 +73,7 @@ def _call(engine: Engine, ended: Call) -> Call:
     call.deadline = now + call.timeout
     call.permit = NO_PERMIT
     call.outer = current_call.get()
-    call.lane = call.leftover = None
+    call.lane = call.leftover = call.wire = None
     call.ended = call.aborting = call.disturbed = False
     call.where = NOWHERE
     if engine.sinks:

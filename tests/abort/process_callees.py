@@ -252,3 +252,14 @@ def raises(which: str) -> None:
 
 def returns_a_trap() -> Trap:
     return Trap()
+
+
+def fetch(url: str) -> tuple[str, float | None]:
+    from hungframe import time_left
+    from hungframe.transport.httpx2 import Client
+
+    with Client() as client:
+        try:
+            return client.get(url).text, time_left()
+        except Exception as error:
+            return type(error).__name__, time_left()

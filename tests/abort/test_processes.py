@@ -24,6 +24,7 @@ import trio
 
 from hungframe import CallTimeoutError, Guard, RemoteError, WorkerDiedError
 from hungframe.abort import process_pool
+from hungframe.testing import HostileProvider
 from tests.abort import process_callees as callees
 
 guard = callees.guard
@@ -667,6 +668,7 @@ def test_a_parent_that_is_killed(callee: str) -> None:
         f"""
         import os, sys, threading, time
         from hungframe.abort import process_pool
+from hungframe.testing import HostileProvider
         from tests.abort import process_callees as callees
         print(callees.guard.call(callees.pid), flush=True)
         callees.guard.using(timeout=60).call(callees.{callee})
@@ -745,3 +747,14 @@ def test_a_fork() -> None:
 
     in_child(check)
     assert parents == warm()
+
+
+def test_a_guarded_client_in_a_worker_process() -> None:
+    """
+    A guarded transport finds the deadline of the call in the parent, and works below it.
+    """
+    with HostileProvider("ok") as provider:
+        text, left = Guard("images", timeout=20, isolate="process").call(callees.fetch, provider.url)
+
+    assert "ok" in text
+    assert left is not None and 0 < left < 20

@@ -142,8 +142,10 @@ def enter_from_elsewhere(seconds: float | None) -> None:
     """
     call: Any = Call()
     call.limits = _Elsewhere
-    call.outer = None
-    call.ended = False
+    call.outer = call.lane = call.leftover = call.wire = None
+    # What a guarded transport asks and tells there; its own end comes from
+    # the parent, which kills the process.
+    call.ended = call.aborting = call.disturbed = False
     call.deadline = math.inf if seconds is None else SYSTEM_CLOCK.now() + seconds
     current_call.set(call)
 
