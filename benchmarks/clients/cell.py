@@ -69,7 +69,7 @@ class Record:
 
         phases: How far the call had come, where the deadline ended it.
 
-        expected_phase: How far it should have come.
+        expected_phase: How far it should have come; None where the transport does not tell.
 
         receipts: What became of the callee, where the deadline ended it.
 
@@ -146,7 +146,7 @@ def run_cell(
         guards_sockets=subject.guards_sockets,
         deadline=deadline,
         expected=subject.expects(situation.outcome),
-        expected_phase=situation.phase if subject.guards_sockets else None,
+        expected_phase=situation.phase if subject.tells_phase else None,
     )
     provider = HostileProvider(tls=situation.tls).start()
     run = _Run(record, subject, situation, provider, deadline, repeat, guarded)

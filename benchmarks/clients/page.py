@@ -103,7 +103,7 @@ def _by_client(records: Sequence[Record]) -> str:
                 _share(ms <= ON_TIME for ms in late),
                 *(f"{ms:.1f} ms" for ms in (_rank(late, 0.5), _rank(late, 0.99), _rank(late, 1.0))),
                 _share(record.right for record in with_it),
-                _share(record.phase_right for record in ended if record.guards_sockets),
+                _share(record.phase_right for record in ended if record.expected_phase),
                 _share(bool(record.closed) for record in closing),
                 f"{sum(record.hung for record in stock)} of {len(stock)}",
             ]

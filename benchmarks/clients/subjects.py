@@ -10,7 +10,7 @@ import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
+from importlib import import_module, resources
 from importlib.util import find_spec
 from typing import Any, Final, Literal, cast
 
@@ -82,6 +82,8 @@ class Subject:
         reports: Outcomes that the client itself reports as others, whatever is below it.
 
         lingers: Seconds that the client itself is busy with an error before it lets it go.
+
+        guards_sockets: Whether it is made over a guarded transport; else its calls are made in a thread.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Subject:
     needs: str
     reports: tuple[tuple[str, str], ...] = ()
     lingers: float = 0.0
+    guards_sockets: bool = True
 
     @property
     def key(self) -> str:
@@ -98,8 +101,8 @@ class Subject:
         return f"{self.name} {self.backend}"
 
     @property
-    def guards_sockets(self) -> bool:
-        """Whether hungframe has a transport for it."""
+    def tells_phase(self) -> bool:
+        """Whether its transport knows how far a request has come."""
         return self.library != "requests"
 
     @property
@@ -290,32 +293,17 @@ def _litellm_async(wanted: Wanted) -> Made:
 
 
 def _requests(wanted: Wanted) -> Made:
-    session = import_module("requests").Session()
+    session = import_module("hungframe.transport.requests" if wanted.guarded else "requests").Session()
     session.trust_env = False
     if wanted.tls:
-        session.mount("https://", _requests_adapter(wanted.tls))
+        session.verify = str(resources.files("hungframe.testing.provider") / "loopback.pem")
 
     def ask(prompt: str, stream: bool) -> None:
         asked = {"messages": _messages(prompt), "stream": stream}
-        timeout = None if wanted.guarded else wanted.timeout
-        session.post(f"{wanted.url}/v1/chat/completions", json=asked, timeout=timeout).raise_for_status()
+        answer = session.post(f"{wanted.url}/v1/chat/completions", json=asked, timeout=wanted.timeout)
+        answer.raise_for_status()
 
     return Made(ask, session.close)
-
-
-def _requests_adapter(context: ssl.SSLContext) -> Any:
-    adapters: Any = import_module("requests.adapters")
-
-    class Trusting(adapters.HTTPAdapter):
-        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            super().init_poolmanager(*args, ssl_context=context, **kwargs)
-
-        def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
-            host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
-            pool.pop("ca_certs", None)
-            return host, {**pool, "ssl_context": context}
-
-    return Trusting()
 
 
 # litellm raises an error of its own, without a cause, and gives it a status: 500 to what had none. Before that, in the
@@ -347,6 +335,7 @@ _ALL: Final = [
     *_both("google-genai", "httpx2", "google.genai", _gemini, _gemini_async),
     *_both("litellm", "httpx2", "litellm", _litellm, _litellm_async, ("asyncio",), _LITELLM, lingers=0.1),
     Subject("requests", "sync", "requests", _requests, "requests"),
+    Subject("requests, as it is", "sync", "requests", _requests, "requests", guards_sockets=False),
 ]
 
 SUBJECTS: Final = {subject.key: subject for subject in _ALL}
