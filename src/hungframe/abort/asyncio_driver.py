@@ -182,7 +182,11 @@ def _is_within_a_cancelled_scope() -> bool:
     """
     import anyio
 
-    return anyio.current_effective_deadline() == -math.inf
+    try:
+        return anyio.current_effective_deadline() == -math.inf
+    except RuntimeError:
+        # Collected when its loop had ended: nobody is left who could cancel.
+        return False
 
 
 def _task(call: Call) -> asyncio.Task[Any]:
