@@ -56,7 +56,7 @@ def test_error_keeps_nothing(ends: str, backend: Backend) -> None:
     """
     Neither the callee's frame, nor what it was called with, nor what it has yielded.
     """
-    guard = hostile_guard(timeout=0.1)
+    guard = hostile_guard(timeout=0.3)
     refs: list[weakref.ref[Payload]] = []
 
     def payload() -> Payload:
@@ -80,7 +80,7 @@ def test_error_keeps_nothing(ends: str, backend: Backend) -> None:
             if ends == "closed":
                 await items.aclose()
             if ends == "late for the whole":
-                await anyio.sleep(0.15)
+                await anyio.sleep(0.35)
             await anext(items)
         except (CallTimeoutError, ValueError, StopAsyncIteration) as error:
             return told(error)
@@ -107,7 +107,7 @@ def test_sync_error_keeps_nothing(ends: str) -> None:
     """
     The same in threads, once the thread has ended.
     """
-    guard = hostile_guard(timeout=0.1)
+    guard = hostile_guard(timeout=0.3)
     refs: list[weakref.ref[Payload]] = []
     let_go = threading.Event()
 
@@ -130,7 +130,7 @@ def test_sync_error_keeps_nothing(ends: str) -> None:
             if ends == "closed":
                 items.close()
             if ends == "late for the whole":
-                time.sleep(0.15)
+                time.sleep(0.35)
             next(items)
         except (CallTimeoutError, StopIteration) as error:
             return told(error)
@@ -259,7 +259,7 @@ def test_provider_that_stalls_between_two_events(backend: Backend) -> None:
 
 
 @on_each_backend
-@pytest.mark.filterwarnings("ignore:Async generator 'httpx2:ResourceWarning")  # trio's own, of generators of httpx2
+@pytest.mark.filterwarnings("ignore:Async generator 'http:ResourceWarning")  # trio's own, of generators of httpx2
 def test_consumer_that_leaves_a_stream_of_a_provider(backend: Backend) -> None:
     """
     Its connection is closed where it leaves.
@@ -296,7 +296,7 @@ def test_status_of_a_provider() -> None:
 
 def test_sync_stream_of_a_provider() -> None:
     """
-    In threads: each event as it comes; a stall leaves the thread until the client's own timeout.
+    In threads: each event as it comes; a stall leaves its thread at most until the client's own timeout.
     """
     guard = hostile_guard(timeout=10, first_item=5, between_items=0.1, grace=0.05)
 
@@ -312,8 +312,10 @@ def test_sync_stream_of_a_provider() -> None:
     with HostileProvider("stream-stall") as provider:
         with closing(lines(provider.url)) as items, pytest.raises(CallTimeoutError) as aborted:
             list(items)
-        assert "orphan" == aborted.value.receipt
+        # An orphan, unless the guard can close the sockets of its threads.
+        assert aborted.value.receipt in ("orphan", "clean")
         until = time.monotonic() + 2
         while guard.snapshot().orphans and time.monotonic() < until:
             time.sleep(0.01)
-        assert (0, "late") == (guard.snapshot().orphans, aborted.value.receipt)
+        assert 0 == guard.snapshot().orphans
+        assert aborted.value.receipt in ("late", "clean")
