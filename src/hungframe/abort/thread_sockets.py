@@ -28,6 +28,8 @@ from collections.abc import Iterator
 from types import BuiltinMethodType, CodeType, FrameType, MemberDescriptorType, MethodType
 from typing import TYPE_CHECKING, Any
 
+from hungframe.abort.where import frame_of
+
 if TYPE_CHECKING:
     from hungframe.abort.threads import Job
 
@@ -67,8 +69,7 @@ def shut_down(job: Job) -> None:
     """
     if not _HAS_GIL or job.ident is None:
         return
-    # Not kept in a variable: the dict has this very frame in it, too.
-    frame = sys._current_frames().get(job.ident)  # pyright: ignore[reportPrivateUsage]
+    frame = frame_of(job.ident)
     try:
         if frame is not None:
             _shut_down(job, frame)

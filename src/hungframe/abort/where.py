@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, TracebackType
 from typing import Any
@@ -117,13 +118,46 @@ def of_traceback(traceback: TracebackType | None) -> Where:
     return Where(frames[::-1])
 
 
+def frame_of(ident: int | None) -> FrameType | None:
+    """
+    The innermost frame of a thread; None if it has ended.
+    """
+    # CPython up to 3.12.2 looks at all threads under a lock of its own; if the
+    # garbage collector comes by then, and a `__del__` lets another thread run
+    # that begins or ends a third one, all of them wait for ever (gh-106883).
+    # This is what CPython does since.
+    with _one_at_a_time:
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            # The one way to another thread's stack; documented, in spite of
+            # its name. Not kept: it has this very frame in it, too, which
+            # would make a cycle.
+            return sys._current_frames().get(ident or 0)  # pyright: ignore[reportPrivateUsage]
+        finally:
+            if collecting:
+                gc.enable()
+
+
+# So that nobody takes the collector for switched off by the user.
+_one_at_a_time = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _one_at_a_time
+    # Another thread may have held it, and will never release it here.
+    _one_at_a_time = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def of_thread(ident: int | None, stop_at: CodeType | None = None) -> Where:
     """
     The place that a thread is at, down to the frame of *stop_at*.
     """
-    # The one way to another thread's stack; documented, in spite of its name.
-    # Not kept: it has this very frame in it, too, which would make a cycle.
-    frame = sys._current_frames().get(ident or 0)  # pyright: ignore[reportPrivateUsage]
+    frame = frame_of(ident)
     frames: list[tuple[CodeType, int]] = []
     while frame is not None and frame.f_code is not stop_at and len(frames) < _LONGEST_CHAIN:
         # What of hungframe lies around the callee hangs nowhere.

@@ -1,0 +1,52 @@
+"""
+Looking at another thread's frames, while threads come and go and garbage with a `__del__` is collected.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+# CPython up to 3.12.2 deadlocks here (gh-106883), so it is tried in a process that can be killed.
+PROGRAM = """
+    import gc, threading, time
+    from hungframe.abort.where import of_thread
+
+    class Garbage:
+        def __init__(self):
+            self.me = self
+        def __del__(self):
+            time.sleep(0)
+
+    gc.set_threshold(1)
+    until = time.monotonic() + 1.0
+
+    def look():
+        while time.monotonic() < until:
+            Garbage()
+            of_thread(main)
+
+    def come_and_go():
+        while time.monotonic() < until:
+            thread = threading.Thread(target=Garbage)
+            thread.start()
+            thread.join()
+
+    main = threading.get_ident()
+    threads = [threading.Thread(target=each) for each in (look, look, come_and_go, come_and_go)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("all back", gc.isenabled())
+"""
+
+
+def test_looking_never_deadlocks() -> None:
+    """
+    All threads are back, and the garbage collector is on as before.
+    """
+    told = subprocess.run([sys.executable, "-c", textwrap.dedent(PROGRAM)], capture_output=True, text=True, timeout=20)
+
+    assert "all back True\n" == told.stdout, told.stderr
