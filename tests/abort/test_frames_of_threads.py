@@ -10,7 +10,7 @@ import textwrap
 
 # CPython up to 3.12.2 deadlocks here (gh-106883), so it is tried in a process that can be killed.
 PROGRAM = """
-    import gc, threading, time
+    import gc, sys, threading, time
     from hungframe.abort.where import of_thread
 
     class Garbage:
@@ -19,16 +19,16 @@ PROGRAM = """
         def __del__(self):
             time.sleep(0)
 
-    gc.set_threshold(1)
-    until = time.monotonic() + 1.0
+    gc.set_threshold(20)
+    sys.setswitchinterval(1e-6)
 
     def look():
-        while time.monotonic() < until:
+        for _ in range(1500):
             Garbage()
             of_thread(main)
 
     def come_and_go():
-        while time.monotonic() < until:
+        for _ in range(300):
             thread = threading.Thread(target=Garbage)
             thread.start()
             thread.join()
