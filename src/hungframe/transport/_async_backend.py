@@ -80,6 +80,7 @@ class AsyncDeadlineStream(Stream):
             # Half a request, or half a frame, was sent.
             self.destroy()
             raise
+        self.wrote(wire)
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None

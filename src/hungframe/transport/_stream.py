@@ -108,6 +108,15 @@ class Stream:
                 wire.last_at = time.monotonic()
         return wire
 
+    def wrote(self, wire: Wire | None) -> None:
+        """
+        Tell the request's record that what was to be written is.
+        """
+        # Over HTTP/2 another request may be reading for this one, which then
+        # does nothing itself that would tell what it waits for.
+        if wire is not None and self.shares():
+            wire.phase = wire.waits
+
     def info(self, name: str) -> Any:
         """
         What httpcore, and those who look at `network_stream`, ask a stream for.

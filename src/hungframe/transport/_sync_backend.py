@@ -63,6 +63,7 @@ class DeadlineStream(Stream):
             # Half a request, or half a frame, was sent.
             self.destroy()
             raise
+        self.wrote(wire)
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
