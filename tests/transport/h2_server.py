@@ -45,7 +45,8 @@ def answer(connection: Connection) -> None:
 
 def _take(server: Any, event: Any, paths: dict[int, str], bodies: dict[int, bytes], left: dict[int, int]) -> None:
     if isinstance(event, h2.events.RequestReceived):
-        paths[event.stream_id] = dict(event.headers)[":path"]
+        headers: dict[Any, Any] = dict(event.headers)
+        paths[event.stream_id] = headers[":path"]
         bodies[event.stream_id] = b""
     elif isinstance(event, h2.events.DataReceived):
         bodies[event.stream_id] += event.data

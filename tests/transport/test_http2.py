@@ -66,9 +66,9 @@ def test_falls_back(library: Library, kind: Kind) -> None:
     """
 
     async def scenario(face: Face) -> Any:
-        return facts(await face.get(server.url))
+        return facts(await face.get(alone.url))
 
-    with serving(says(OK), tls=server_context(alpn=("http/1.1",))) as server:
+    with serving(says(OK), tls=server_context(alpn=("http/1.1",))) as alone:
         assert "HTTP/1.1" == both(kind, library, scenario, http2=True, verify=client_context())[2]
 
 
@@ -80,11 +80,11 @@ def test_prior_knowledge(library: Library, kind: Kind) -> None:
     """
 
     async def scenario(face: Face) -> Any:
-        return [facts(await face.post(server.url, content=b"x" * size)) for size in (0, 100_000)]
+        return [facts(await face.post(alone.url, content=b"x" * size)) for size in (0, 100_000)]
 
-    with serving(h2_server.answer) as server:
+    with serving(h2_server.answer) as alone:
         seen = both(kind, library, scenario, http1=False, http2=True)
-        assert 2 == len(server.connections)
+        assert 2 == len(alone.connections)
     assert b"100000" == seen[1][4]
 
 
@@ -99,30 +99,30 @@ def test_one_that_is_cut_leaves_the_others(library: Library, kind: Kind, tls: bo
 
     async def scenario(face: Face) -> list[str]:
         ended: list[str] = []
-        async with face.stream("GET", f"{server.url}/large") as large:
+        async with face.stream("GET", f"{alone.url}/large") as large:
 
             async def hangs() -> None:
                 with pytest.raises(CallTimeoutError) as caught:
-                    await face.guarded(guard, face.get, f"{server.url}/silent")
+                    await face.guarded(guard, face.get, f"{alone.url}/silent")
                 ended.append(str(caught.value.phase))
 
             async def answered() -> None:
                 for _ in range(5):
                     await anyio.sleep(DEADLINE / 4)
-                    assert b"1000" == (await face.post(f"{server.url}/", content=b"x" * 1000)).content
+                    assert b"1000" == (await face.post(f"{alone.url}/", content=b"x" * 1000)).content
 
             async with anyio.create_task_group() as group:
                 for _ in range(5):
                     group.start_soon(hangs)
                     group.start_soon(answered)
             assert h2_server.LARGE == len(await face.read(large))
-        assert b"0" == (await face.get(f"{server.url}/")).content
+        assert b"0" == (await face.get(f"{alone.url}/")).content
         return ended
 
-    with serving(h2_server.answer, tls=server_context(alpn=("h2",)) if tls else None) as server:
+    with serving(h2_server.answer, tls=server_context(alpn=("h2",)) if tls else None) as alone:
         options = {"verify": client_context()} if tls else {"http1": False}
         assert ["headers"] * 5 == run_with(kind, library.ours, scenario, http2=True, **options)
-        assert 1 == len(server.connections)
+        assert 1 == len(alone.connections)
 
 
 @each_library
