@@ -16,7 +16,7 @@ import socket
 import ssl
 import struct
 import sys
-from typing import Any, Protocol
+from typing import Protocol
 
 # On, with no time: close() drops what is not sent yet and resets.
 _LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
@@ -95,18 +95,33 @@ class TlsInTls:
         """
         Go on with the handshake.
         """
-        self._step(self.ssl_object.do_handshake)
+        while True:
+            try:
+                self.ssl_object.do_handshake()
+            except ssl.SSLWantReadError:
+                self._fetch()
+            else:
+                self._flush()
+                return
 
     def recv(self, max_bytes: int) -> bytes:
         """
         Read what is there; `b""` when the peer has finished.
         """
-        try:
-            data: bytes = self._step(self.ssl_object.read, max_bytes)
-        except ssl.SSLEOFError:
-            # As a socket of the ssl module takes it: many servers close without a goodbye.
-            return b""
-        return data
+        while True:
+            try:
+                data = self.ssl_object.read(max_bytes)
+            except ssl.SSLWantReadError:
+                self._fetch()
+            except ssl.SSLEOFError:
+                # As a socket of the ssl module takes it: many servers close without a goodbye.
+                return b""
+            else:
+                # What is left to be sent must not cost what was read; the
+                # next attempt tells why it cannot be.
+                with contextlib.suppress(OSError):
+                    self._flush()
+                return data
 
     def send(self, data: memoryview) -> int:
         """
@@ -120,20 +135,28 @@ class TlsInTls:
             self._flush()
         return sent
 
-    def _step(self, attempt: Any, *args: Any) -> Any:
-        while True:
-            try:
-                result = attempt(*args)
-            except ssl.SSLWantReadError:
-                self._flush()
-                received = self._outer.recv(_RECORD)
-                if received:
-                    self._incoming.write(received)
-                else:
-                    self._incoming.write_eof()
-            else:
-                self._flush()
-                return result
+    def _fetch(self) -> None:
+        """
+        Get more of what the peer says. A server may answer before it has taken all that we say, so that comes second.
+        """
+        unsent: OSError | None = None
+        try:
+            self._flush()
+        except OSError as error:
+            unsent = error
+        try:
+            received = self._outer.recv(_RECORD)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            if unsent is not None:
+                raise unsent from None
+            raise
+        finally:
+            # A frame that holds the exception which holds the frame is a cycle.
+            del unsent
+        if received:
+            self._incoming.write(received)
+        else:
+            self._incoming.write_eof()
 
     def _flush(self) -> None:
         while self._unsent or self._outgoing.pending:
