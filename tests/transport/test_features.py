@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -73,10 +73,12 @@ def test_auth_flows(library: Library, kind: Kind) -> None:
     Digest, and a flow of the user's own that sends two requests.
     """
 
-    class Own(library.stock.Auth):  # type: ignore[misc]
+    base: Any = library.stock.Auth
+
+    class Own(base):  # type: ignore[misc]
         requires_response_body = True
 
-        def auth_flow(self, request: Any) -> Iterator[Any]:
+        def auth_flow(self, request: Any) -> Generator[Any, Any, None]:
             token = yield library.stock.Request("GET", request.url.join("/token"))
             request.headers["cookie"] = hashlib.sha256(token.content).hexdigest()[:8]
             yield request
