@@ -18,6 +18,7 @@ from tests.transport.abort_helpers import (
     check_told,
     each_kind,
     each_library,
+    each_loop,
     ended,
     kernel_sockets,
     linux_only,
@@ -30,11 +31,15 @@ pytestmark = [body_generators, linux_only]
 
 UPLOAD = bytes(20_000_000)
 
+# The smaller one is with the kernel at once: it is the answer that does not come.
+SIZES = [(1_000_000, "headers"), (20_000_000, "write")]
+
 
 @plain_and_tls
 @each_kind
 @each_library
-def test_nothing_of_it_is_left(library: str, kind: str, tls: bool) -> None:
+@pytest.mark.parametrize(("size", "phase"), SIZES)
+def test_nothing_of_it_is_left(size: int, phase: str, library: str, kind: str, tls: bool) -> None:
     """
     Neither with the server nor with the kernel, which would go on trying to send.
     """
@@ -42,7 +47,7 @@ def test_nothing_of_it_is_left(library: str, kind: str, tls: bool) -> None:
 
     async def main() -> Any:
         client = side.client()
-        each = await ended(side, client.post, f"{provider.url}/x", content=UPLOAD)
+        each = await ended(side, client.post, f"{provider.url}/x", content=bytes(size))
         assert until(lambda: not kernel_sockets(port_of(provider)), 0.2), kernel_sockets(port_of(provider))
         assert provider.wait_closed(0.2)
         check_clean(client)
@@ -52,9 +57,51 @@ def test_nothing_of_it_is_left(library: str, kind: str, tls: bool) -> None:
     with HostileProvider("never-read", tls=tls) as provider:
         each = side.run(main)
         assert (1, 0) == (provider.stats.reset, provider.stats.closed_by_peer)
-    error = check_told(each, "write")
+    error = check_told(each, phase)
     assert error.wire is not None
-    assert 0 < error.wire.bytes_sent < len(UPLOAD)
+    assert (phase == "headers") == (error.wire.bytes_sent > size)
+
+
+@each_loop
+@each_library
+@pytest.mark.parametrize("size", [1_000_000, 20_000_000])
+def test_nothing_is_left_when_its_user_cancels_it(size: int, library: str, kind: str) -> None:
+    """
+    No deadline, and no guard: a scope around the request.
+    """
+    side = Side(library, kind)
+
+    async def main() -> None:
+        client = side.client()
+        with anyio.move_on_after(0.1):
+            await client.post(f"{provider.url}/x", content=bytes(size))
+        assert until(lambda: not kernel_sockets(port_of(provider)), 0.2), kernel_sockets(port_of(provider))
+        assert provider.wait_closed(0.2)
+        check_clean(client)
+        await client.aclose()
+
+    with HostileProvider("never-read") as provider:
+        side.run(main)
+        assert (1, 0) == (provider.stats.reset, provider.stats.closed_by_peer)
+
+
+@each_kind
+@each_library
+def test_what_has_ended_is_closed_and_not_reset(library: str, kind: str) -> None:
+    """
+    An idle connection says goodbye as ever.
+    """
+    side = Side(library, kind)
+
+    async def main() -> None:
+        client = side.client()
+        assert 200 == (await side.do(client.post, f"{provider.url}/x", content=b"hi")).status_code
+        await side.close(client)
+        assert provider.wait_closed(1.0)
+
+    with HostileProvider() as provider:
+        side.run(main)
+        assert (0, 1) == (provider.stats.reset, provider.stats.closed_by_peer)
 
 
 @each_library

@@ -103,10 +103,15 @@ class AsyncDeadlineStream(Stream):
 
     async def aclose(self) -> None:
         """
-        Close the connection; never waits.
+        Close the connection; in the middle of a request so that nothing is left of it. Never waits.
         """
-        self._waiters.closing(self.channel.sock)
-        self.channel.sock.close()
+        if self.is_in_use():
+            # The client closes what has failed before we hear of it. What the
+            # kernel has taken and the server not read would be left behind.
+            self.destroy()
+        else:
+            self._waiters.closing(self.channel.sock)
+            self.channel.sock.close()
 
     def destroy(self) -> None:
         """

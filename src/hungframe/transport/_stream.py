@@ -66,6 +66,13 @@ class Stream:
         assert self.ssl_object is not None
         self.shared = self.shared or self.ssl_object.selected_alpn_protocol() == "h2"
 
+    def is_in_use(self) -> bool:
+        """
+        Tell whether who asks to close this is the request that is on it, which then has not come to its end.
+        """
+        wire = current_wire.get()
+        return wire is not None and wire.stream is self and not self.shared
+
     def under_tls(self, context: ssl.SSLContext, server_hostname: str | None) -> Any:
         """
         Put TLS upon the channel; return what does the handshake, a step an attempt.

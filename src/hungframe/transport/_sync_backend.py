@@ -83,10 +83,16 @@ class DeadlineStream(Stream):
 
     def close(self) -> None:
         """
-        Close the connection; who waits for it in another thread is woken.
+        Close the connection; in the middle of a request so that nothing is left of it. Who waits for it in another
+        thread is woken.
         """
-        _channel.wake(self.channel.sock)
-        self.channel.sock.close()
+        if self.is_in_use():
+            # The client closes what has failed before we hear of it. What the
+            # kernel has taken and the server not read would be left behind.
+            self.destroy()
+        else:
+            _channel.wake(self.channel.sock)
+            self.channel.sock.close()
 
     def destroy(self) -> None:
         """
