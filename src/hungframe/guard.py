@@ -343,7 +343,7 @@ class Guard:
         >>> guard.pause(20)
         >>> guard.call(str.upper, "a cat")
         Traceback (most recent call last):
-        hungframe.errors.BudgetExhaustedError: guard 'images': budget is exhausted; retry in 20 s
+        hungframe.errors.BudgetExhaustedError: guard 'images': calls are paused, as the provider asked; retry in 20 s
         """
         self._engine.pause(check.number("seconds", seconds, at_least=0))
 

@@ -59,7 +59,7 @@ class WireReport:
             part = "response headers" if self.phase == "headers" else "response body"
             told = f"{part} not complete after {self.bytes_received:,} bytes"
             if self.phase == "body":
-                told += " (headers included)"
+                told += " with the headers"
             told += ", and more still came" if self.silent_for < _STILL else f", the last of them {silent} ago"
         if self.connection_uses > 1 and self.connection_age is not None:
             told += f", as request {self.connection_uses} on a connection {self.connection_age:.1f} s old"

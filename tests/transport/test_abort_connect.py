@@ -251,4 +251,4 @@ def test_a_connection_that_was_used_before(library: str, kind: str, tls: bool) -
     # The two requests before are not counted again.
     assert error.wire.bytes_sent < 500
     assert 0 == error.wire.bytes_received
-    assert "s old in its use no. 3" in str(error)
+    assert "as request 3 on a connection" in str(error)

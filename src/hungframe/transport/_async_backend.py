@@ -47,7 +47,11 @@ class AsyncDeadlineStream(Stream):
         channel = self.channel
         reading = operation(channel.recv, max_bytes, channel.sock, READ, timeout, self.errors.read, BEHIND)
         waits = self._waiters.count
-        data = await arun(reading, self._waiters)
+        try:
+            data = await arun(reading, self._waiters)
+        except BaseException:
+            self.failed = True
+            raise
         if wire is not None:
             wire.received += len(data)
             wire.last_at = time.monotonic()
@@ -55,7 +59,11 @@ class AsyncDeadlineStream(Stream):
             # It was there already. A provider that sends faster than we read
             # would never let anybody else run.
             self._ahead = data
-            await checkpoint()
+            try:
+                await checkpoint()
+            except BaseException:
+                self.failed = True
+                raise
             self._ahead = b""
         return data
 
@@ -105,9 +113,7 @@ class AsyncDeadlineStream(Stream):
         """
         Close the connection; in the middle of a request so that nothing is left of it. Never waits.
         """
-        if self.is_in_use():
-            # The client closes what has failed before we hear of it. What the
-            # kernel has taken and the server not read would be left behind.
+        if self.must_reset():
             self.destroy()
         else:
             self._waiters.closing(self.channel.sock)

@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
 import select
 import socket
 import ssl
 import struct
 import sys
-from typing import Protocol
+from typing import Any, Protocol
 
 # On, with no time: close() drops what is not sent yet and resets.
 _LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+# Linux: bytes in the send queue, tcp(7).
+_SIOCOUTQ = 0x5411
+_IOCTL: Any = importlib.import_module("fcntl").ioctl if sys.platform == "linux" else None
 
 # So much is offered to the socket in one attempt; the deadline is looked at in between.
 _SLICE = 262_144
@@ -197,6 +202,18 @@ def wake(sock: socket.socket) -> None:
     # Not the ssl module's own, which would also forget that there is TLS.
     with contextlib.suppress(OSError):
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+def has_unsent(sock: socket.socket) -> bool:
+    """
+    Tell whether the kernel still holds data that the peer has not taken; False where that cannot be asked.
+    """
+    if _IOCTL is None or sock.fileno() < 0:
+        return False
+    try:
+        return bool(int.from_bytes(_IOCTL(sock, _SIOCOUTQ, bytes(4)), sys.byteorder))
+    except OSError:
+        return False
 
 
 def reset(sock: socket.socket) -> None:

@@ -34,7 +34,7 @@ class Stream:
     One connection; under a client's stream of either kind.
     """
 
-    __slots__ = ("_ahead", "channel", "errors", "opened_at", "shared", "ssl_object", "uses", "wire")
+    __slots__ = ("_ahead", "channel", "errors", "failed", "opened_at", "shared", "ssl_object", "uses", "wire")
 
     def __init__(self, sock: socket.socket, errors: CoreErrors, only_http2: bool) -> None:
         self.channel: Plain | TlsInTls = Plain(sock)
@@ -46,6 +46,8 @@ class Stream:
         self.shared = only_http2
         # The request that it carries; of one that is shared, the latest.
         self.wire: Wire | None = None
+        # A read has failed, or was cancelled.
+        self.failed = False
         # Read, and not handed out, since the reader was cancelled then.
         self._ahead = b""
 
@@ -66,12 +68,20 @@ class Stream:
         assert self.ssl_object is not None
         self.shared = self.shared or self.ssl_object.selected_alpn_protocol() == "h2"
 
-    def is_in_use(self) -> bool:
+    def must_reset(self) -> bool:
         """
-        Tell whether who asks to close this is the request that is on it, which then has not come to its end.
+        Tell whether this is closed in the middle of a request: then nothing of it is to be left.
+
+        httpcore closes what has failed before the transport hears of it; a plain close would leave what the kernel
+        has taken, and the server not read, for minutes.
         """
+        if self.shared:
+            return False
         wire = current_wire.get()
-        return wire is not None and wire.stream is self and not self.shared
+        if self.failed or (wire is not None and wire.stream is self):
+            return True
+        # While its body is read; a healthy end is a plain one.
+        return self.wire is not None and _channel.has_unsent(self.channel.sock)
 
     def under_tls(self, context: ssl.SSLContext, server_hostname: str | None) -> Any:
         """
@@ -121,7 +131,7 @@ class Stream:
         """
         # Over HTTP/2 another request may be reading for this one, which then
         # does nothing itself that would tell what it waits for.
-        if wire is not None and self.shares():
+        if wire is not None and self.shared:
             wire.phase = wire.waits
 
     def info(self, name: str) -> Any:

@@ -38,7 +38,11 @@ class DeadlineStream(Stream):
         """
         wire = self.began(None)
         channel = self.channel
-        data = run(operation(channel.recv, max_bytes, channel.sock, READ, timeout, self.errors.read))
+        try:
+            data = run(operation(channel.recv, max_bytes, channel.sock, READ, timeout, self.errors.read))
+        except BaseException:
+            self.failed = True
+            raise
         if wire is not None:
             wire.received += len(data)
             wire.last_at = time.monotonic()
@@ -86,9 +90,7 @@ class DeadlineStream(Stream):
         Close the connection; in the middle of a request so that nothing is left of it. Who waits for it in another
         thread is woken.
         """
-        if self.is_in_use():
-            # The client closes what has failed before we hear of it. What the
-            # kernel has taken and the server not read would be left behind.
+        if self.must_reset():
             self.destroy()
         else:
             _channel.wake(self.channel.sock)
