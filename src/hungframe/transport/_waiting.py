@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+from typing import Any
 
 from hungframe.abort.runners import in_trio
 
@@ -38,10 +39,12 @@ class Waiters:
     Closing a socket wakes nobody who waits for it, so whoever closes it says so here, before.
     """
 
-    __slots__ = ("_futures", "count")
+    __slots__ = ("_by_anyio", "_futures", "count")
 
     def __init__(self) -> None:
         self._futures: dict[str, tuple[asyncio.Future[bool], int]] = {}
+        # Waits that go on in anyio's thread.
+        self._by_anyio = 0
         self.count = 0
         """Waits so far."""
 
@@ -60,7 +63,11 @@ class Waiters:
         try:
             (loop.add_reader if want is READ else loop.add_writer)(fd, _ready, future, True)
         except NotImplementedError:
-            return await _wait_anyio(sock, want, seconds)
+            self._by_anyio += 1
+            try:
+                return await _wait_anyio(sock, want, seconds)
+            finally:
+                self._by_anyio -= 1
         timer = None if seconds is None else loop.call_later(seconds, _ready, future, False)
         self._futures[want] = future, fd
         try:
@@ -86,7 +93,9 @@ class Waiters:
                 continue
             (loop.remove_reader if want is READ else loop.remove_writer)(fd)
             _ready(future, True)
-        if in_trio():
+        if self._by_anyio:
+            _notify_anyio(sock)
+        elif in_trio():
             import trio
 
             trio.lowlevel.notify_closing(sock)
@@ -113,14 +122,27 @@ async def _wait_trio(sock: socket.socket, want: str, seconds: float | None) -> b
 
 async def _wait_anyio(sock: socket.socket, want: str, seconds: float | None) -> bool:
     """
-    Wait on an event loop that watches no sockets: Windows' default one. anyio has a thread for that.
+    Wait on an event loop that watches no sockets: Windows' default one. anyio, from 4.7 on, has a thread for that.
     """
     import anyio
 
     with anyio.move_on_after(seconds):
-        await (anyio.wait_readable if want is READ else anyio.wait_writable)(sock)
+        try:
+            await (anyio.wait_readable if want is READ else anyio.wait_writable)(sock)
+        except anyio.ClosedResourceError:
+            # As on trio.
+            pass
         return True
     return False
+
+
+def _notify_anyio(sock: socket.socket) -> None:
+    import anyio
+
+    # It came with 4.10: before, whoever waits does so until the time is up.
+    notify: Any = getattr(anyio, "notify_closing", None)
+    if notify is not None:
+        notify(sock)
 
 
 async def checkpoint() -> None:
