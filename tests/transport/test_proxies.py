@@ -39,7 +39,9 @@ def echoes(connection: Connection) -> None:
         connection.say(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
 
 
-def proxy_of(library: Library, url: str, tls: bool) -> Any:
+def proxy_of(library: Library, kind: Kind, url: str, tls: bool) -> Any:
+    if tls and kind != "sync" and library.stock.__version__.startswith("0.27."):
+        pytest.skip("async httpx 0.27 forgets the ssl_context of a proxy")
     return library.stock.Proxy(url, ssl_context=client_context() if tls else None)
 
 
@@ -65,7 +67,7 @@ def test_through_a_proxy(library: Library, kind: Kind, to: str, over: str) -> No
         ) as proxy,
     ):
         name = "user:pass@" if over.endswith("password") else ""
-        given = proxy_of(library, f"{scheme}://{name}127.0.0.1:{proxy.port}", over == "https")
+        given = proxy_of(library, kind, f"{scheme}://{name}127.0.0.1:{proxy.port}", over == "https")
         both(kind, library, scenario, verify=client_context(), proxy=given)
         assert proxy.connections
 
@@ -98,7 +100,7 @@ def test_stall_under_tls_in_tls(library: Library, kind: Kind, within: str) -> No
         return caught.value.phase
 
     with serving(http_proxy, tls=server_context()) as proxy, serving(stalls, tls=server_context()) as server:
-        given = proxy_of(library, proxy.url, tls=True)
+        given = proxy_of(library, kind, proxy.url, tls=True)
         phase = run_with(kind, library.ours, scenario, verify=client_context(), proxy=given, timeout=30)
     assert ("write" if within == "upload" else within) == phase
 
