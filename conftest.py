@@ -24,6 +24,29 @@ from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
 ROOT = Path(__file__).parent
 
+# What holds alike on any Python, being of a library or of a kernel, or takes long: `make matrix` leaves it to `make test`.
+ONCE = {
+    "core": ("test_breaker_machine", "test_bucket_machine", "test_unmoved_machine", "test_window_machine"),
+    "examples": ("test_demo",),
+    "testing": ("test_provider_sdks",),
+    "transport": (
+        "test_abort_connect",
+        "test_abort_interrupted",
+        "test_abort_leftovers",
+        "test_abort_pool",
+        "test_abort_shapes",
+        "test_abort_too_large",
+        "test_addresses",
+        "test_clients",
+        "test_many_at_once",
+        "test_own_timeouts",
+        "test_pool",
+        "test_proxies",
+        "test_requests",
+    ),
+    "typing": ("test_checkers",),
+}
+
 
 def run_block(example: Example) -> None:
     """
@@ -79,3 +102,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
         return blocks
 
     return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in ONCE.get(item.path.parent.name, ()):
+            item.add_marker(pytest.mark.once)

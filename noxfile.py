@@ -52,10 +52,15 @@ def locate(version: str) -> str | None:
 
 def tests(session: nox.Session) -> None:
     """
-    Run all tests, without coverage.
+    Run the tests that may differ between Pythons, without coverage; what fails beside others once more by itself.
     """
     session.install("--editable", ".", *nox.project.dependency_groups(PROJECT, "test"))
-    session.run("pytest", *session.posargs)
+    session.run(
+        "pytest", "-m", "not once", "--numprocesses=3", "--dist=loadfile", *session.posargs, success_codes=[0, 1]
+    )
+    # 5: there is nothing that has failed.
+    again = ["--last-failed", "--last-failed-no-failures=none"]
+    session.run("pytest", "-m", "not once", *again, *session.posargs, success_codes=[0, 5])
 
 
 def missing(session: nox.Session, *, version: str) -> None:

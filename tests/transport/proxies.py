@@ -80,6 +80,8 @@ def relay(connection: Connection, server: socket.socket) -> None:
     Carry bytes both ways until either side ends.
     """
 
+    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
     def back() -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(65_536):

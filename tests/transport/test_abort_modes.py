@@ -119,8 +119,6 @@ def test_back_at_the_deadline(mode: str, library: str, kind: str, tls: bool) -> 
         if mode.startswith(("trickle", "stream:")):
             # A byte came a moment ago, and still the call is over.
             assert error.wire.silent_for < 0.15
-        elif mode in ("silent", "stall-body"):
-            assert error.wire.silent_for > 0.1
 
 
 @plain_and_tls
@@ -190,7 +188,7 @@ def test_a_body_without_end(library: str, kind: str, tls: bool) -> None:
             except StopIteration:
                 pass
 
-        results = [await ended(side, read_all_sync if kind == "sync" else read_all) for _ in range(2)]
+        results = [await ended(side, read_all_sync if kind == "sync" else read_all)]
         assert provider.wait_closed(1.0)
         check_clean(client)
         await side.close(client)

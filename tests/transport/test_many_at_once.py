@@ -72,7 +72,7 @@ def test_hundreds_of_tasks(provider: HostileProvider, library: Library, kind: Ki
     count = 99 if library.stock.__name__ == "httpx" else 495
 
     async def scenario(face: Face) -> Counter[str]:
-        ended = await burst(face, provider, count, seconds=2.5)
+        ended = await burst(face, provider, count, seconds=1.5 if count < 100 else 2.5)
         pool = face.client._transport._inner._pool
         assert not pool._requests
         assert all(each.is_idle() for each in pool._connections)
@@ -93,7 +93,7 @@ def test_on_uvloop(provider: HostileProvider, library: Library) -> None:
     async def main() -> Counter[str]:
         face = make("asyncio", library.ours, limits=library.stock.Limits(max_connections=100), timeout=60)
         try:
-            return await burst(face, provider, 90, seconds=1.0)
+            return await burst(face, provider, 90, seconds=0.7)
         finally:
             await face.close()
 
@@ -123,7 +123,7 @@ def test_a_hundred_threads(provider: HostileProvider, library: Library) -> None:
     """
     So it is for a sync client and a hundred threads, each of which ends its own calls.
     """
-    guard = guard_of(1.5)
+    guard = guard_of(1.2)
     ended: Counter[str] = Counter()
     lock = threading.Lock()
     limits = library.stock.Limits(max_connections=200, max_keepalive_connections=200)

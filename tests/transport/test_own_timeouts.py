@@ -110,7 +110,7 @@ def test_slow_upload(library: Library, kind: Kind) -> None:
     async def scenario(face: Face) -> str:
         return await error_of(face.post(server.url, content=content))
 
-    content = b"x" * 2_000_000
+    content = b"x" * 1_200_000
     with serving(reads_slowly, buffer=20_000) as server:
         # The stock client does the same but on trio, where the timeout is for a whole piece of the body.
         raised = run_with(kind, library.ours, scenario, timeout=timeout_of(library, {"write": 0.2}))

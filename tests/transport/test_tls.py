@@ -4,6 +4,7 @@ TLS as the library's user sets it up: whom to trust, who one is, what the server
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import struct
@@ -204,3 +205,29 @@ def test_what_a_stream_tells(library: Library, kind: Kind) -> None:
     with serving(says(OK), tls=server_context(alpn=("http/1.1",))) as server:
         told = both(kind, library, scenario, verify=client_context())
     assert ("TLSv1.3", "http/1.1") == (told[0], told[2])
+
+
+@each_library
+def test_reset_while_tls_is_put_upon_it(library: Library) -> None:
+    """
+    However late the ssl module notices, the socket that it has made is closed.
+    """
+    made: list[ssl.SSLSocket] = []
+
+    class Noticing(ssl.SSLSocket):
+        def getpeername(self) -> Any:
+            made.append(self)
+            raise OSError(errno.ENOTCONN, "it is not connected")
+
+        def recv(self, *args: Any) -> Any:
+            raise ConnectionResetError(errno.ECONNRESET, "it was reset")
+
+    async def scenario(face: Face) -> str:
+        return await error_of(face.get(f"https://127.0.0.1:{server.port}"))
+
+    context = client_context()
+    context.sslsocket_class = Noticing
+    with serving(says(OK)) as server:
+        raised = run_with("sync", library.ours, scenario, verify=context)
+    assert f"{library.stock.__name__}.ConnectError" == raised
+    assert [-1] == [each.fileno() for each in made]

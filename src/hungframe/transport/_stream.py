@@ -94,8 +94,7 @@ class Stream:
             return inner.do_handshake
         plain = self.channel.sock
         try:
-            # A connection that is lost already: the ssl module would notice
-            # it, too, but leave the socket to the garbage collector.
+            # Lost already? What the ssl module would make of it says less.
             plain.getpeername()
             sock = context.wrap_socket(
                 plain,
@@ -104,6 +103,7 @@ class Stream:
                 suppress_ragged_eofs=False,
             )
         except OSError as error:
+            _close_what_ssl_left(error)
             raise self.errors.connect.failed(str(error)) from error
         self.channel, self.ssl_object = Plain(sock), sock
         return sock.do_handshake
@@ -176,6 +176,20 @@ class Sending:
         if self._wire is not None:
             self._wire.sent += sent
             self._wire.last_at = time.monotonic()
+
+
+def _close_what_ssl_left(error: OSError) -> None:
+    """
+    Close the socket that `wrap_socket()` had made when it found that the peer has reset.
+
+    It leaves that to the garbage collector, and the only way to it is the frame in which it is held.
+    """
+    traceback = error.__traceback__
+    while traceback is not None:
+        made = traceback.tb_frame.f_locals.get("self")
+        if isinstance(made, ssl.SSLSocket):
+            made.close()
+        traceback = traceback.tb_next
 
 
 def begin_connecting() -> None:
