@@ -24,7 +24,7 @@ from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
 ROOT = Path(__file__).parent
 
-# What holds alike on any Python, being of a library or of a kernel, or takes long: `make matrix` leaves it to `make test`.
+# What holds alike on any Python, being of a library or of a kernel, or takes long: `make matrix` leaves it out.
 ONCE = {
     "core": ("test_breaker_machine", "test_bucket_machine", "test_unmoved_machine", "test_window_machine"),
     "examples": ("test_demo",),
