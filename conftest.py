@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from sybil.parsers.markdown import SkipParser
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
 ROOT = Path(__file__).parent
+
+# litellm would fetch a list of prices from the net when it is imported.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 # What holds alike on any Python, being of a library or of a kernel, or takes long: `make matrix` leaves it out.
 ONCE = {

@@ -668,7 +668,6 @@ def test_a_parent_that_is_killed(callee: str) -> None:
         f"""
         import os, sys, threading, time
         from hungframe.abort import process_pool
-from hungframe.testing import HostileProvider
         from tests.abort import process_callees as callees
         print(callees.guard.call(callees.pid), flush=True)
         callees.guard.using(timeout=60).call(callees.{callee})
