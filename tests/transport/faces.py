@@ -28,7 +28,7 @@ Kind = Literal["sync", "asyncio", "trio"]
 KINDS: tuple[Kind, ...] = ("sync", "asyncio", "trio")
 
 # Seconds: what a call that is cut gets, and when it is back at the very latest on a busy machine.
-DEADLINE = 0.25
+DEADLINE = 0.2
 BACK_BY = 1.5
 
 

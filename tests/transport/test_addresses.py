@@ -118,7 +118,7 @@ def test_the_first_does_not_answer(library: Library, kind: Kind, names: dict[str
     with black_hole() as hole, serving(says(OK)) as server:
         names["addresses"] = [hole.getsockname(), ("127.0.0.1", server.port)]
         began = time.monotonic()
-        timeout = library.stock.Timeout(5, connect=0.3 if kind == "sync" else 4)
+        timeout = library.stock.Timeout(5, connect=0.15 if kind == "sync" else 4)
         assert "ok" == run_with(kind, library.ours, get_text, timeout=timeout)
         assert time.monotonic() - began < BACK_BY
 

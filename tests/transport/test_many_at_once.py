@@ -72,7 +72,7 @@ def test_hundreds_of_tasks(provider: HostileProvider, library: Library, kind: Ki
     count = 99 if library.stock.__name__ == "httpx" else 495
 
     async def scenario(face: Face) -> Counter[str]:
-        ended = await burst(face, provider, count, seconds=1.5 if count < 100 else 2.5)
+        ended = await burst(face, provider, count, seconds=1.5 if count < 100 else 2.0)
         pool = face.client._transport._inner._pool
         assert not pool._requests
         assert all(each.is_idle() for each in pool._connections)
@@ -123,7 +123,7 @@ def test_a_hundred_threads(provider: HostileProvider, library: Library) -> None:
     """
     So it is for a sync client and a hundred threads, each of which ends its own calls.
     """
-    guard = guard_of(1.2)
+    guard = guard_of(1.0)
     ended: Counter[str] = Counter()
     lock = threading.Lock()
     limits = library.stock.Limits(max_connections=200, max_keepalive_connections=200)

@@ -23,7 +23,7 @@ from tests.transport.faces import (
 )
 from tests.transport.raw_server import OK, Connection, says, serving
 
-OWN = 0.1
+OWN = 0.06
 UPLOAD = b"x" * 8_000_000
 
 
