@@ -105,7 +105,6 @@ def test_the_last_200_count() -> None:
     timeout.observe(40.0, 0.0)
 
     assert 40.0 == timeout.p95(0.0)
-    assert 50.0 == timeout.current(0.0)
 
 
 def test_nothing_older_than_an_hour_counts() -> None:
@@ -148,21 +147,178 @@ def test_a_slower_provider_is_learned() -> None:
     assert 50.0 == timeout.current(0.0)
 
 
+def cut(timeout: AdaptiveTimeout, *instants: float, after: float | None = None) -> AdaptiveTimeout:
+    """
+    Tell of a call at each of the instants that was cut off by the timeout of then, or after so many seconds.
+    """
+    for now in instants:
+        timeout.observe(timeout.current(now) if after is None else after, now, completed=False)
+    return timeout
+
+
 def test_an_aborted_call_is_no_success() -> None:
     """
-    A call that was cut off enters neither the count nor the quantile.
-
-    Change this test with the estimator that learns from censored calls.
+    Calls that were cut off are not among the 20 that must have completed, and the timeout does not move by them.
     """
-    timeout = fed(*[40.0] * 19)
-    for _ in range(100):
-        timeout.observe(60.0, 0.0, completed=False)
-    assert 60.0 == timeout.current(0.0)
+    timeout = cut(fed(*[40.0] * 19), *[0.0] * 100)
+    assert (60.0, None) == (timeout.current(0.0), timeout.p95(0.0))
 
     timeout.observe(40.0, 0.0)
 
+    assert 60.0 == timeout.current(0.0)
+
+
+def test_an_aborted_call_takes_longer_than_that() -> None:
+    """
+    Of 100 the 95th is 40 s; ten that were cut off at 41 s hand what they weigh on to the only one that took longer.
+    """
+    timeout = fed(*[40.0] * 99, 70.0)
     assert 40.0 == timeout.p95(0.0)
+
+    cut(timeout, *[0.0] * 10, after=41.0)
+
+    assert 70.0 == timeout.p95(0.0)
+    # Ended at 41 s they would not have been among the longest five.
+    assert 41.0 == fed(*[40.0] * 99, 70.0, *[41.0] * 10).p95(0.0)
+
+
+def test_a_quick_timeout_of_the_callee_says_little() -> None:
+    """
+    An SDK that gave up after a second is evidence of "longer than a second".
+    """
+    timeout = fed(*[40.0] * 100)
+
+    assert 50.0 == cut(timeout, *[1000.0] * 50, after=1.0).current(1000.0)
+
+
+def test_cut_off_at_once_says_nothing() -> None:
+    """
+    Longer than no time at all is what every call takes.
+    """
+    timeout = cut(fed(*[40.0] * 20), *[0.0] * 100, after=0.0)
+
     assert 50.0 == timeout.current(0.0)
+    assert 40.0 == timeout.p95(0.0)
+
+
+def grown() -> AdaptiveTimeout:
+    """
+    A timeout of 45 s in a ring of one call in twelve that was cut off.
+    """
+    return cut(fed(*[30.0] * 20), 100.0, 100.0)
+
+
+def test_it_grows_where_more_than_a_twentieth_is_cut_off() -> None:
+    """
+    The P95 lies beyond 30 s, nobody knows where: one step of half as much again.
+    """
+    assert 45.0 == cut(fed(*[30.0] * 20), 100.0).current(100.0)
+    assert 67.5 == grown().current(100.0)
+
+
+def test_it_grows_once_a_timeout() -> None:
+    """
+    Those that the timeout of before the step has cut off come in later, and are no reason for another one.
+    """
+    timeout = cut(grown(), *[101.0] * 5, after=67.5)
+    assert 67.5 == timeout.current(101.0)
+
+    timeout.observe(30.0, 102.0)
+    assert 67.5 == cut(timeout, 167.4).current(168.0)
+
+    assert 90.0 == cut(timeout, 167.5).current(168.0)
+
+
+def test_it_grows_where_its_own_timeout_cut_off() -> None:
+    """
+    A call that ended long before the timeout would not have lived longer with a larger one.
+    """
+    assert 45.0 == cut(fed(*[30.0] * 20), 100.0, 100.0, after=40.0).current(100.0)
+
+
+def test_it_grows_only_while_some_calls_complete() -> None:
+    """
+    Where none of the last ten completed, nobody answers: a larger timeout would only wait longer.
+    """
+    timeout = cut(fed(*[30.0] * 200), *[100.0] * 10)
+    assert 45.0 == timeout.current(100.0)
+
+    assert 45.0 == cut(timeout, *[float(now) for now in range(200, 3200, 10)]).current(3200.0)
+
+
+def test_300_calls_that_hang_leave_it_where_it_was() -> None:
+    """
+    And when calls complete again, the timeout is at once what it was before.
+    """
+    timeout = fed(*[40.0] * 200)
+    cut(timeout, *[float(now) for now in range(300)])
+    assert 50.0 == timeout.current(300.0)
+
+    for now in range(300, 500):
+        timeout.observe(40.0, float(now))
+        assert 50.0 == timeout.current(float(now))
+
+
+def test_a_call_that_outlasts_the_ceiling_is_served_by_no_timeout() -> None:
+    """
+    Once a call was given the most that there is and did not end, the P95 is that of those that do end.
+    """
+    timeout = cut(fed(*[30.0] * 20), *[100.0] * 12, after=46.0)
+    assert 67.5 == timeout.current(100.0)
+
+    cut(timeout, 200.0, after=90.0)
+
+    assert 30.0 == timeout.p95(200.0)
+    assert 54.0 == timeout.current(200.0)
+    assert 45.0 == fed(30.0, timeout=timeout).current(200.0)
+
+
+def test_a_probe_that_took_longer_is_learned() -> None:
+    """
+    What all that were cut off weigh is handed on to the one of them that was let live: no more than one step at once.
+    """
+    timeout = cut(fed(*[30.0] * 100), *[0.0] * 10)
+    assert 45.0 == timeout.current(0.0)
+
+    timeout.observe(75.0, 1.0)
+    assert 75.0 == timeout.p95(1.0)
+    assert 67.5 == timeout.current(1.0)
+
+    timeout.observe(75.0, 2.0)
+    assert 85.0 == timeout.current(2.0)
+
+
+def test_it_moves_in_steps() -> None:
+    """
+    No further than to 0.8 or 1.5 of what it was, however much the P95 has changed.
+    """
+    timeout = AdaptiveTimeout(margin=0.0, floor=1.0, ceiling=1000.0, min_samples=1, window=1)
+    seen = [fed(each, timeout=timeout).current(0.0) for each in (100.0, 1000.0, 1000.0, 10.0, 10.0, 100.0)]
+
+    assert [100.0, 150.0, 225.0, 180.0, 144.0, 115.2] == [pytest.approx(each) for each in seen]
+
+
+def test_the_first_answer_is_no_step() -> None:
+    """
+    The initial timeout is a guess to start from, and what is too old was never known.
+    """
+    assert 45.0 == fed(*[1.0] * 20).current(0.0)
+    assert 60.0 == fed(*[80.0] * 20).current(3601.0)
+
+
+def test_it_stands_still_while_the_breaker_is_open() -> None:
+    """
+    What ends then is learned, and moves the timeout with the next one that ends when it is not.
+    """
+    timeout = fed(*[40.0] * 20)
+    for _ in range(20):
+        timeout.remember(60.0, 1.0)
+        assert 50.0 == timeout.current(1.0)
+    assert 60.0 == timeout.p95(1.0)
+
+    timeout.observe(60.0, 2.0)
+
+    assert 70.0 == timeout.current(2.0)
 
 
 def test_asking_changes_nothing() -> None:
