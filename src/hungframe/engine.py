@@ -383,10 +383,10 @@ class Engine(Policies):
             self.catch_up(now)
             self.counts[outcome.ordinal] += 1
             if outcome is _SUCCESS:
-                call.limits.learner.observe(seconds, now, completed=True)
+                self.teach(call.limits.learner, seconds, now, completed=True)
             elif outcome is _TIMEOUT:
                 # However long it would have taken: longer than this.
-                call.limits.learner.observe(seconds, now, completed=False)
+                self.teach(call.limits.learner, seconds, now, completed=False)
             if self.suspects and call in self.suspects:
                 del self.suspects[call]
                 breaker.suspect(len(self.suspects), now)

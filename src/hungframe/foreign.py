@@ -259,6 +259,15 @@ class ForeignTimeout:
         with self._lock:
             self._faults.attempt("timeout.observe()", None, self._policy.observe, seconds, now, completed=completed)
 
+    def remember(self, seconds: float, now: float, *, completed: bool) -> None:
+        """Tell it of a call that ended while the breaker is open, by `remember` if it has that."""
+        remember = getattr(self._policy, "remember", None)
+        if not callable(remember):
+            self.observe(seconds, now, completed=completed)
+            return
+        with self._lock:
+            self._faults.attempt("timeout.remember()", None, remember, seconds, now, completed=completed)
+
     def unmoved_up_to(self, now: float) -> float:
         """A port is told of every call at once."""
         return -math.inf

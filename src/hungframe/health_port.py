@@ -58,7 +58,7 @@ class Health:
         with engine.lock:
             engine.counts[outcome.ordinal] += 1
             if seconds is not None:
-                engine.timeout.observe(seconds, now, completed=True)
+                engine.teach(engine.timeout, seconds, now, completed=True)
             permit = engine.breaker.acquire(now)
             if not isinstance(permit, Refusal):
                 engine.breaker.record(permit, outcome, now, seconds=seconds)

@@ -13,6 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from hungframe import flag
 from hungframe._core.breaker import CircuitBreaker
@@ -30,6 +31,9 @@ from hungframe.abort.orphans import Orphans
 from hungframe.foreign import Faults, ForeignBreaker, ForeignBudget, ForeignTimeout, clock_of
 from hungframe.ports import Breaker, Budget, Clock, EventSink, TimeoutPolicy
 from hungframe.telling import Teller
+
+if TYPE_CHECKING:
+    from hungframe._core.timeouts import LearnedTimeout
 
 _OPEN = (BreakerState.OPEN, BreakerState.FORCED_OPEN)
 
@@ -194,6 +198,17 @@ class Policies:
             self.counts[Outcome.SUCCESS.ordinal] += waiting
             self.timeout.observe_unmoved(seconds, at)
             self.breaker.record_unmoved(permits, seconds, at)
+
+    def teach(self, learner: LearnedTimeout, seconds: float, now: float, *, completed: bool) -> None:
+        """
+        Let a timeout learn from a call that completed, or was cut off; under the lock of the caller.
+        """
+        # Calls that hang from before the breaker opened end while it is open,
+        # and nobody waits for an answer then: the timeout learns, and stands still.
+        if self.breaker.shared_permit is None and self.breaker.state(now) in _OPEN:
+            learner.remember(seconds, now, completed=completed)
+        else:
+            learner.observe(seconds, now, completed=completed)
 
     def unmoved(self, now: float) -> float:
         return min(self.breaker.unmoved_up_to(), self.timeout.unmoved_up_to(now))

@@ -12,6 +12,7 @@ import pytest
 from hungframe import AdaptiveTimeout, CallTimeoutError, Guard
 from hungframe.testing import VirtualClock, run_virtual
 from tests.guard.fakes import Backend, StatusError, about, fail, on_each_backend, open_by_timeouts, sleeps
+from tests.guard.own_ports import CountingBreaker
 
 
 def learned(*seconds: float) -> tuple[Guard, VirtualClock]:
@@ -183,9 +184,49 @@ def test_settings_of_the_policy() -> None:
     guard = Guard("images", clock=clock, isolate=None, timeout=policy)
     seen = [guard.snapshot().timeout]
 
-    for seconds in (4.0, 4.0, 4.0, 20.0, 20.0, 20.0, 20.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1):
+    for seconds in (*[4.0] * 3, *[20.0] * 5, *[0.1] * 13):
         guard.call(clock.advance, seconds)
         seen.append(guard.snapshot().timeout)
 
     assert [3.0, 3.0, 3.0, 5.0] == [about(seconds) for seconds in seen[:4]]
-    assert (8.0, 2.0) == (seen[7], seen[-1])
+    assert (7.5, 8.0, 2.0) == (about(seen[7]), seen[8], seen[-1])
+
+
+def test_it_stands_still_while_the_breaker_is_open() -> None:
+    """
+    What is in flight when the breaker opens ends later, is learned, and moves the timeout when it is probed.
+    """
+    guard, clock = learned(*[40.0] * 20)
+    slow = [guard.acquire() for _ in range(20)]
+    guard.reset()
+    open_by_timeouts(guard)
+    timeout = guard.snapshot().timeout
+    clock.advance(55)
+    for permit in slow:
+        permit.settle("success")
+    guard.health.record_success(55.0)
+
+    assert "open" == guard.snapshot().state
+    assert (55.0, timeout) == (about(guard.snapshot().p95), guard.snapshot().timeout)
+    clock.advance(5)
+    with guard.acquire():
+        clock.advance(1)
+
+    assert "half_open" == guard.snapshot().state
+    assert 65.0 == about(guard.snapshot().timeout)
+
+
+@pytest.mark.parametrize("breaker", [None, CountingBreaker()])
+def test_it_moves_where_no_breaker_of_ours_is_open(breaker: CountingBreaker | None) -> None:
+    """
+    Without a breaker, and with one of the user's own that is closed, nothing makes it stand still.
+    """
+    clock = VirtualClock()
+    guard = Guard("images", clock=clock, isolate=None, breaker=breaker)
+    for _ in range(20):
+        guard.call(clock.advance, 50)
+
+    assert 60.0 == guard.snapshot().timeout
+    guard.call(clock.advance, 60)
+    guard.call(clock.advance, 60)
+    assert 70.0 == about(guard.snapshot().timeout)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         """
 
         def longest(self, now: float) -> float: ...
+        def remember(self, seconds: float, now: float, *, completed: bool) -> None: ...
         def p95(self, now: float) -> float | None: ...
 
 
@@ -50,6 +51,11 @@ class _LearnsNothing:
         return None
 
     def observe(self, seconds: float, now: float, *, completed: bool) -> None:
+        """
+        Learn nothing.
+        """
+
+    def remember(self, seconds: float, now: float, *, completed: bool) -> None:
         """
         Learn nothing.
         """
