@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.arrivals import HANGS, Ended, play, poisson
 from benchmarks.timeout_policies import CountsTimeouts, DropsTimeouts, Rto
-from benchmarks.timeout_scenarios import LEARNERS, SCENARIOS, run
+from benchmarks.timeout_scenarios import LEARNERS, SCENARIOS, hang, run
 from hungframe import AdaptiveTimeout, Guard
 from hungframe.ports import TimeoutPolicy
 from hungframe.testing import VirtualClock
@@ -139,6 +139,12 @@ def changing_table() -> str:
             moved = sum(each.timeout(900.0) / each.timeout(-1.0) for each in played) / len(played)
             cells.append(f"{missed:.1%}, x {moved:.1f}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    # Where a breaker does not keep calls from a provider that hangs, the gate alone does.
+    cells = []
+    for learner in LEARNERS.values():
+        played = [run(learner, hang(300.0), seed=seed, seconds=300.0, breaker=False) for seed in SEEDS]
+        cells.append(f"x {sum(each.timeout(299.0) / each.timeout(-1.0) for each in played) / len(played):.1f}")
+    lines.append(f"| the same, no breaker: at the end of the hang | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
