@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from typing_extensions import ParamSpec
 
 from hungframe.abort import steps
+from hungframe.by_key import limits_for
 from hungframe.streams import StreamCall
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def wrap_async_generator(
 
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, Any]:
         gen = fn(*args, **kwargs)
-        stream = StreamCall(engine, limits, at_end=gen.aclose)
+        stream = StreamCall(engine, limits_for(engine, limits, args, kwargs), at_end=gen.aclose)
         is_over = stream.settled
         asked: Awaitable[T] = steps.ask(is_over, gen, None, first=True)
         thrown: BaseException | None = None
@@ -108,7 +109,7 @@ def wrap_generator(
 
     def guarded(*args: P.args, **kwargs: P.kwargs) -> Generator[T, Any, Any]:
         gen = fn(*args, **kwargs)
-        stream = StreamCall(engine, limits)
+        stream = StreamCall(engine, limits_for(engine, limits, args, kwargs))
         is_over = stream.settled
         ask: Callable[[], T] = functools.partial(steps.ask_sync, is_over, gen, None)
         thrown: BaseException | None = None

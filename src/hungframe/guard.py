@@ -18,6 +18,7 @@ from hungframe._core.outcome import Outcome
 from hungframe._core.states import BreakerState
 from hungframe.abort.watchdog import LoopWatch
 from hungframe.attempt import Attempt
+from hungframe.by_key import limits_for, wrap_async_by_key, wrap_sync_by_key
 from hungframe.callees import body_of, is_coroutine_function, is_plain, is_stream
 from hungframe.events import LoopBlocked, milliseconds
 from hungframe.generators import wrap_stream
@@ -181,9 +182,12 @@ class Guard:
         body = body_of(fn)
         if is_stream(body):
             return cast("F", functools.wraps(fn)(wrap_stream(self._engine, self._limits, fn, body)))
+        by_key = self._limits.by_key
         if inspect.iscoroutinefunction(body):
-            return cast("F", functools.wraps(fn)(wrap_async(self._engine, self._limits, fn)))
-        return cast("F", functools.wraps(fn)(wrap_sync(self._engine, self._limits, fn)))
+            wrap: Callable[..., Any] = wrap_async_by_key if by_key else wrap_async
+        else:
+            wrap = wrap_sync_by_key if by_key else wrap_sync
+        return cast("F", functools.wraps(fn)(wrap(self._engine, self._limits, fn)))
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """
@@ -200,7 +204,10 @@ class Guard:
         """
         guarded: Callable[P, T]
         if is_plain(fn) or not (body := _checked_sync(fn)):
-            guarded = wrap_sync(self._engine, self._limits, fn)
+            limits = self._limits
+            if limits.by_key:
+                limits = limits_for(self._engine, limits, args, kwargs)
+            guarded = wrap_sync(self._engine, limits, fn)
         else:
             guarded = wrap_stream(self._engine, self._limits, fn, body)
         try:
@@ -227,7 +234,10 @@ class Guard:
             raise TypeError(
                 f"acall() awaits one answer, got the generator function {fn!r}; iterate over `call({_name(fn)}, ...)`"
             )
-        return wrap_async(self._engine, self._limits, fn)(*args, **kwargs)
+        limits = self._limits
+        if limits.by_key:
+            return wrap_async_by_key(self._engine, limits, fn)(*args, **kwargs)
+        return wrap_async(self._engine, limits, fn)(*args, **kwargs)
 
     def attempt(self) -> Attempt:
         """

@@ -7,6 +7,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
+from hungframe._core.per_key import TimeoutPerKey
 from hungframe._core.timeouts import CappedTimeout
 from hungframe.ports import Classifier, Clock
 
@@ -59,6 +60,7 @@ class Limits:
 
     __slots__ = (
         "between_items",
+        "by_key",
         "classify",
         "clock",
         "first_item",
@@ -87,6 +89,8 @@ class Limits:
     ) -> None:
         self.clock = clock
         self.policy = policy
+        # Whether the timeout depends on the call's arguments.
+        self.by_key = isinstance(policy, TimeoutPerKey)
         self.total_timeout = total_timeout
         self.timeout = policy if total_timeout is None else CappedTimeout(policy, total_timeout)
         self.learner = learner
@@ -97,3 +101,20 @@ class Limits:
         self.classify = classify
         self.first_item = first_item
         self.between_items = between_items
+
+    def under(self, policy: LearnedTimeout) -> Limits:
+        """
+        The same settings under another policy, which learns from the call.
+        """
+        return Limits(
+            self.clock,
+            policy,
+            self.total_timeout,
+            policy,
+            True,
+            self.given_grace,
+            self.isolate,
+            self.classify,
+            self.first_item,
+            self.between_items,
+        )

@@ -23,6 +23,7 @@ from hungframe._core.latency import AdaptiveTimeout
 from hungframe._core.no_breaker import NoBreaker
 from hungframe._core.open_time import OpenTime
 from hungframe._core.outcome import Outcome
+from hungframe._core.per_key import TimeoutPerKey
 from hungframe._core.states import BreakerState, Permit
 from hungframe._core.timeouts import FixedTimeout, NoTimeout
 from hungframe.abort.call import Call, current_call
@@ -140,7 +141,7 @@ class Policies:
 
     def timeout_of(
         self, timeout: TimeoutPolicy | float | None
-    ) -> AdaptiveTimeout | FixedTimeout | NoTimeout | ForeignTimeout:
+    ) -> AdaptiveTimeout | FixedTimeout | NoTimeout | TimeoutPerKey | ForeignTimeout:
         """
         The policy that a user's `timeout` stands for.
         """
@@ -149,6 +150,8 @@ class Policies:
         if isinstance(timeout, (int, float)):
             return FixedTimeout(timeout)
         if isinstance(timeout, AdaptiveTimeout) and type(timeout) is AdaptiveTimeout:
+            return timeout
+        if isinstance(timeout, TimeoutPerKey):
             return timeout
         return ForeignTimeout(timeout, self.faults)
 
@@ -174,11 +177,15 @@ class Policies:
         flying = [
             call for call in self.lanes.in_flight() if call.permit is self.breaker.shared_permit and not call.ended
         ]
-        p95 = self.p95(now) if flying else None
-        if p95 is None:
+        if not flying:
             return
-        age = max(2 * p95, _LEAST_SUSPECT_AGE)
+        ages: dict[LearnedTimeout, float] = {}
         for call in flying:
+            learner = call.limits.learner
+            if learner not in ages:
+                p95 = learner.p95(now)
+                ages[learner] = math.inf if p95 is None else max(2 * p95, _LEAST_SUSPECT_AGE)
+            age = ages[learner]
             if call.started_at + age <= now:
                 if self.suspects is _NO_SUSPECTS:
                     self.suspects = {}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hungframe._core import check
 from hungframe._core.breaker import CircuitBreaker
 from hungframe._core.latency import AdaptiveTimeout
+from hungframe._core.per_key import TimeoutPerKey
 from hungframe._core.timeouts import FixedTimeout, NoTimeout
 from hungframe.engine import Engine
 from hungframe.flag import Enabled
@@ -133,6 +134,8 @@ def _checked_grace(grace: float, timeout: LearnedTimeout, total_timeout: float |
     shortest = math.inf if total_timeout is None else total_timeout
     if isinstance(timeout, FixedTimeout):
         shortest = min(shortest, timeout.seconds)
+    if isinstance(timeout, TimeoutPerKey):
+        timeout = timeout.shared
     if isinstance(timeout, AdaptiveTimeout):
         shortest = min(shortest, timeout.floor, timeout.initial)
     if grace > shortest:

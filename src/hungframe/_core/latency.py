@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache, partial
+from typing import Any
 
 from hungframe._core import check, survival
+from hungframe._core.per_key import TimeoutPerKey
 
 # Shared by all that hold nothing; an empty array weighs 80 bytes.
 _NONE = array("d")
@@ -175,6 +177,30 @@ class AdaptiveTimeout:
         self._moved_at = -math.inf
         # While nothing crosses it and nothing grows too old, the answer stands; NaN where anything may move it.
         self._pivot = math.nan
+
+    @classmethod
+    def per(cls, key: Callable[..., Hashable], *, most: int = 1000, window: int = 50, **settings: Any) -> TimeoutPerKey:
+        """
+        Give each kind of call a timeout of its own, for a `Guard`.
+
+        Args:
+            key: A function of the call's arguments, `self` included; what it returns tells the kinds apart.
+
+            most: Kinds held; the one that was not used for the longest time goes first.
+
+            window: Calls held of each kind. Fifty take 1.3 kB, 200 take 3.9.
+
+            settings: Those of each, as for `AdaptiveTimeout`.
+
+        Raises:
+            TypeError: If *key* cannot be called, or there is no such setting.
+
+            ValueError: If a setting is out of range.
+
+        >>> AdaptiveTimeout.per(lambda prompt, model="small": model, ceiling=300.0).of("large").ceiling
+        300.0
+        """
+        return TimeoutPerKey(key, most, partial(cls, window=window, **settings))
 
     def __repr__(self) -> str:
         return f"AdaptiveTimeout(quantile={self.quantile!r}, floor={self.floor!r}, ceiling={self.ceiling!r})"
