@@ -281,11 +281,14 @@ class AdaptiveTimeout:
         self._at[place] = now
         place += 1
         self._next = place if place < self.window else 0
-        if not (0.0 <= replaced <= short and 0.0 <= seconds <= short):
+        pivot = self._pivot
+        if 0.0 <= replaced <= short and 0.0 <= seconds <= short:
+            if pivot == short:
+                return False
+        else:
             self._short_held += (0.0 <= seconds <= short) - (0.0 <= replaced <= short)
             self._cuts += (seconds < 0.0) - (replaced < 0.0)
         # One for another on the same side of it moves no rank.
-        pivot = self._pivot
         return not ((0.0 <= replaced < pivot and 0.0 <= seconds <= pivot) or (pivot < replaced and pivot <= seconds))
 
     def _step(self, now: float, cut_after: float) -> None:
