@@ -246,6 +246,34 @@ def test_it_grows_only_while_some_calls_complete() -> None:
     assert 45.0 == cut(timeout, *[float(now) for now in range(200, 3200, 10)]).current(3200.0)
 
 
+@pytest.mark.parametrize(("earlier", "grows"), [(8, True), (9, False)])
+def test_one_of_the_last_ten_must_have_completed(earlier: int, grows: bool) -> None:
+    """
+    Of the ninth that was cut off in a row one of the last ten is alive, of the tenth none.
+    """
+    timeout = fed(*[30.0] * 100)
+    for _ in range(earlier):
+        timeout.remember(45.0, 100.0, completed=False)
+
+    assert grows == (45.0 < cut(timeout, 100.0).current(100.0))
+
+
+def test_calls_cut_off_cost_nothing_once_they_are_gone() -> None:
+    """
+    Short successes may wait to be learned again, however many calls were cut off before.
+    """
+    timeout = fed(*[1.0] * 200)
+    cut(timeout, *[0.0] * 200)
+    assert -math.inf == timeout.unmoved_up_to(0.0)
+    fed(*[1.0] * 200, timeout=timeout)
+    assert 35.0 == timeout.unmoved_up_to(0.0)
+
+    for _ in range(50):
+        cut(timeout, *[0.0] * 5)
+        assert 35.0 == timeout.unmoved_up_to(0.0)
+        timeout.observe_unmoved([1.0] * 200, [0.0] * 200)
+
+
 def test_300_calls_that_hang_leave_it_where_it_was() -> None:
     """
     And when calls complete again, the timeout is at once what it was before.
