@@ -35,30 +35,6 @@ _SIGN_OF_LIFE = 10
 _ABOUT = 0.9
 
 
-def percentile(latencies: list[float], q: float) -> float:
-    """
-    Find the latency that a share *q* of calls stayed within.
-
-    Nearest rank (Hyndman & Fan 1996, definition 1; numpy's `inverted_cdf`), so
-    the answer is always a latency that was really seen.
-
-    Args:
-        latencies: Seconds, at least one, in any order.
-
-        q: Share of calls, in (0, 1]; 0.95 for the P95.
-
-    Raises:
-        ValueError: If *latencies* is empty or *q* is out of range.
-
-    >>> percentile([3.0, 1.0, 2.0], 0.5)
-    2.0
-    """
-    check.number("q", q, above=0, at_most=1)
-    if not latencies:
-        raise ValueError("latencies must hold at least one value, got []")
-    return sorted(latencies)[math.ceil(check.as_written(q) * len(latencies)) - 1]
-
-
 # Cached, so that the many that are made with the same settings share them.
 @lru_cache(maxsize=64)
 def _ratio(quantile: float) -> tuple[int, int]:
