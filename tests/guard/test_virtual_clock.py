@@ -29,3 +29,17 @@ def test_clock_does_not_run_backwards() -> None:
     """
     with pytest.raises(ValueError, match="seconds"):
         VirtualClock().advance(-1)
+
+
+@pytest.mark.parametrize("naps", range(1, 12))
+def test_clock_outside_is_exact_whatever_virtual_time_has_passed(naps: int) -> None:
+    """
+    The virtual time of runs before it is not added and taken away again, which would round what is advanced.
+    """
+    run_virtual(anyio.sleep, 0.1 * naps)
+    clock = VirtualClock()
+
+    for turn in range(1, 200):
+        clock.advance(0.5)
+
+        assert turn * 0.5 == clock.now()

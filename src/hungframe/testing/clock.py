@@ -41,7 +41,8 @@ class VirtualClock:
         self._advanced += check.number("seconds", seconds, at_least=0)
 
     def _passed(self) -> float:
-        return self._advanced + virtual_time.passed() - self._began
+        # The difference first: outside of `run_virtual` it is nothing at all, and must not round what was advanced.
+        return self._advanced + (virtual_time.passed() - self._began)
 
     def now(self) -> float:
         """
