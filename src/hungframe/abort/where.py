@@ -122,10 +122,10 @@ def frame_of(ident: int | None) -> FrameType | None:
     """
     The innermost frame of a thread; None if it has ended.
     """
-    # CPython up to 3.12.2 looks at all threads under a lock of its own; if the
-    # garbage collector comes by then, and a `__del__` lets another thread run
-    # that begins or ends a third one, all of them wait for ever (gh-106883).
-    # This is what CPython does since.
+    # CPython 3.11 (seen on 3.11.7) looks at all threads under a lock of its
+    # own; if the garbage collector comes by then, and a `__del__` lets another
+    # thread run that begins or ends a third one, all of them wait for ever
+    # (gh-106883). Later releases of 3.11 switch the collector off there, too.
     with _one_at_a_time:
         collecting = gc.isenabled()
         gc.disable()
