@@ -8,8 +8,8 @@ import subprocess
 import sys
 import textwrap
 
-# CPython 3.11.7 deadlocks here without what `frame_of` does (gh-106883), 3.10.13, 3.12.1 and 3.13.0 do not. So it is tried
-# in a process that can be killed.
+# CPython 3.11.7 deadlocks here without what `frame_of` does (gh-106883); 3.10.13, 3.12.1 and 3.13.0 do not. So it is
+# tried in a process that can be killed.
 PROGRAM = """
     import gc, sys, threading, time
     from hungframe.abort.where import of_thread
