@@ -93,3 +93,26 @@ def test_the_run_ends_when_its_orphans_do() -> None:
     trio.run(main)
 
     assert 0 == guard.snapshot().orphans
+
+
+def test_an_orphan_goes_on_after_the_thread_that_it_waits_for() -> None:
+    """
+    Counting the thread does not end the coroutine that waits for it: it hears from its thread, and runs to its end.
+    """
+    guard, leash = hostile_guard(), Leash()
+    went_on: list[bool] = []
+
+    async def waits_for_a_thread() -> None:
+        await trio.to_thread.run_sync(leash.block)
+        went_on.append(leash.let_go.is_set())
+
+    async def main() -> None:
+        with pytest.raises(CallTimeoutError):
+            await guard.acall(waits_for_a_thread)
+        assert [] == went_on
+        leash.release()
+
+    trio.run(main)
+
+    assert [True] == went_on
+    assert 0 == guard.snapshot().orphans

@@ -20,7 +20,7 @@ from contextvars import Context, copy_context
 from types import AsyncGeneratorType, CoroutineType, FrameType, FunctionType
 from typing import Any
 
-from hungframe.abort.where import STEPS, frames_of, links_of
+from hungframe.abort.where import STEPS, frames_in, links_of
 
 # A tree of tasks with more branches than this is not walked to its end.
 _MOST_BRANCHES = 100
@@ -73,7 +73,7 @@ _Thing = (
     Leftover
     | asyncio.Task[Any]
     | concurrent.futures.Future[Any]
-    | tuple[Context, FrameType]
+    | tuple[Context, "CoroutineType[Any, Any, Any]"]
     | AsyncGeneratorType[Any, Any]
 )
 
@@ -83,21 +83,21 @@ class _Last(Leftover):
     Several things that run on; it has ended when the last of them has.
     """
 
-    __slots__ = ("_count", "_frames", "_held", "_lock")
+    __slots__ = ("_count", "_held", "_lock", "_waiters")
 
     def __init__(self) -> None:
         super().__init__()
         # One for the one who adds them.
         self._count = 1
         self._held: list[Any] = []
-        self._frames: list[FrameType] = []
+        self._waiters: list[tuple[CoroutineType[Any, Any, Any], FrameType]] = []
         # They end in threads of their own.
         self._lock = threading.Lock()
 
     def add(self, thing: _Thing) -> None:
         """
         Wait for *thing* as well: a task, a thread's future, a context that only a thread holds until it is done
-        (and the frame that it was found in), or an async generator, which only the loop holds that closes it.
+        (and the coroutine that it was found in), or an async generator, which only the loop holds that closes it.
         """
         with self._lock:
             self._count += 1
@@ -105,9 +105,10 @@ class _Last(Leftover):
             self._held.append(thing)
             thing.when_ended(self.end)
         elif isinstance(thing, tuple):
-            context, frame = thing
+            context, waiter = thing
             self._held.append(weakref.ref(context, self.end))
-            self._frames.append(frame)
+            if waiter.cr_frame is not None:
+                self._waiters.append((waiter, waiter.cr_frame))
         elif isinstance(thing, AsyncGeneratorType):
             self._held.append(weakref.ref(thing, self.end))
         elif isinstance(thing, asyncio.Task):
@@ -122,13 +123,12 @@ class _Last(Leftover):
         for held in self._held:
             if isinstance(held, Leftover):
                 held.release()
-        frames, self._frames = self._frames, []
-        for frame in frames:
-            try:
+        waiters, self._waiters = self._waiters, []
+        for waiter, frame in waiters:
+            # One that waits on lets go by itself, at its end. Clearing its
+            # frame would end it here and now, before 3.13.
+            if waiter.cr_frame is None:
                 frame.clear()
-            except RuntimeError:
-                # It runs still, and will let go itself.
-                continue
 
     def _end_task(self, task: asyncio.Task[Any]) -> None:
         # Nobody is left who would ask for it, and asyncio would complain.
@@ -158,7 +158,7 @@ def threads_behind(coro: Any, waits_for: Any) -> Leftover | None:
 
         waits_for: What it has yielded to the event loop.
     """
-    return _all_of(thread for frames, waits_for in _branches(coro, waits_for) for thread in _threads(frames, waits_for))
+    return _all_of(thread for links, waits_for in _branches(coro, waits_for) for thread in _threads(links, waits_for))
 
 
 def _all_of(things: Iterable[Any]) -> Leftover | None:
@@ -172,18 +172,19 @@ def _all_of(things: Iterable[Any]) -> Leftover | None:
     return last
 
 
-def _branches(coro: Any, waits_for: Any) -> Iterator[tuple[list[FrameType], Any]]:
+def _branches(coro: Any, waits_for: Any) -> Iterator[tuple[list[Any], Any]]:
     """
-    The callee's chain of awaits, and those of the tasks below it: frames, and the future at the end.
+    The callee's chain of awaits, and those of the tasks below it: its links, and the future at the end.
     """
     waiting = [(coro, waits_for)]
     for _ in range(_MOST_BRANCHES):
         if not waiting:
             return
         coro, waits_for = waiting.pop()
-        frames = list(frames_of(coro))
-        yield frames, waits_for
-        waiting += [(task.get_coro(), getattr(task, "_fut_waiter", None)) for task in tasks_below(frames, waits_for)]
+        links = list(links_of(coro))
+        yield links, waits_for
+        below = tasks_below(list(frames_in(links)), waits_for)
+        waiting += [(task.get_coro(), getattr(task, "_fut_waiter", None)) for task in below]
 
 
 def tasks_below(frames: list[FrameType], waits_for: Any, *, done: bool = False) -> list[asyncio.Task[Any]]:
@@ -201,8 +202,8 @@ def tasks_below(frames: list[FrameType], waits_for: Any, *, done: bool = False) 
 
 
 def _threads(
-    frames: list[FrameType], waits_for: Any
-) -> Iterator[concurrent.futures.Future[Any] | tuple[Context, FrameType]]:
+    links: list[Any], waits_for: Any
+) -> Iterator[concurrent.futures.Future[Any] | tuple[Context, CoroutineType[Any, Any, Any]]]:
     # What `run_in_executor` and `asyncio.to_thread` wait for holds its
     # thread's future in the closure of the callback that would cancel it.
     callbacks: list[Any] = list(getattr(waits_for, "_callbacks", None) or ())
@@ -213,15 +214,15 @@ def _threads(
                 if isinstance(value, concurrent.futures.Future) and not value.done():
                     yield value
                     return
-    for frame in frames:
-        if frame.f_code.co_name in _RUN_IN_THREAD:
-            values: Any = frame.f_locals
+    for link in links:
+        if type(link) is CoroutineType and link.cr_frame is not None and link.cr_code.co_name in _RUN_IN_THREAD:
+            values: Any = link.cr_frame.f_locals
             contexts = [value for value in values.values() if isinstance(value, Context)]
             if isinstance(values, dict):
                 # Before 3.13 a copy, which the frame would keep.
                 values.clear()
             if contexts:
-                yield contexts[0], frame
+                yield contexts[0], link
                 return
 
 
@@ -324,9 +325,9 @@ def both(first: Leftover | None, second: Leftover | None) -> Leftover | None:
 
 
 def _threads_and_tasks(coro: Any, waits_for: Any) -> Iterator[Any]:
-    for frames, awaited in _branches(coro, waits_for):
-        yield from _threads(frames, awaited)
-        yield from tasks_below(frames, awaited)
+    for links, awaited in _branches(coro, waits_for):
+        yield from _threads(links, awaited)
+        yield from tasks_below(list(frames_in(links)), awaited)
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

@@ -8,7 +8,7 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, TracebackType
 from typing import Any
 
@@ -51,7 +51,14 @@ def frames_of(awaitable: Any, waits_for: Any = None) -> Iterator[FrameType]:
 
         waits_for: What it has yielded to the event loop; a task is followed further.
     """
-    for link in links_of(awaitable, waits_for):
+    return frames_in(links_of(awaitable, waits_for))
+
+
+def frames_in(links: Iterable[Any]) -> Iterator[FrameType]:
+    """
+    The frames of a chain of awaits; what has ended has none.
+    """
+    for link in links:
         frame = _first(link, "cr_frame", "gi_frame", "ag_frame")
         if isinstance(frame, FrameType):
             yield frame
