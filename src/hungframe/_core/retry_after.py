@@ -6,8 +6,8 @@ Retry-After is RFC 9110 10.2.3; the others are what providers send beside it.
 
 from __future__ import annotations
 
-import math
 import re
+from calendar import timegm
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 
@@ -15,8 +15,12 @@ from email.utils import parsedate_to_datetime
 # service out for a day.
 LONGEST = 3600.0
 
+# Digits, and a fraction where a provider sends one. float() takes more than
+# that: "nan", "inf", "1_000", "1e9", digits of other scripts.
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+
 # As Go writes durations, and OpenAI and Groq after it: "6m0s", "1.5s", "20ms".
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_DURATION = re.compile("".join(f"(?:({_NUMBER.pattern}){unit})?" for unit in ("h", "m", "s", "ms")))
 _UNITS = (3600.0, 60.0, 1.0, 0.001)
 
 
@@ -49,17 +53,16 @@ def retry_after(headers: Mapping[str, str], wall: float) -> float | None:
     return min(said, LONGEST)
 
 
-def _number(text: str | None, unit: float = 1.0) -> float | None:
-    try:
-        number = float(text) * unit if text else math.nan
-    except ValueError:
+def _number(text: object, unit: float = 1.0) -> float | None:
+    if not isinstance(text, str) or not _NUMBER.fullmatch(text.strip()):
         return None
-    return None if math.isnan(number) else number
+    # Infinite where there are too many digits for a float.
+    return float(text) * unit
 
 
-def _seconds_or_date(text: str | None, date: str | None, wall: float) -> float | None:
+def _seconds_or_date(text: object, date: object, wall: float) -> float | None:
     seconds = _number(text)
-    if seconds is not None or not text:
+    if seconds is not None:
         return seconds
     until = _unix(text)
     if until is None:
@@ -68,10 +71,13 @@ def _seconds_or_date(text: str | None, date: str | None, wall: float) -> float |
     return until - (wall if sent is None else sent)
 
 
-def _unix(date: str | None) -> float | None:
+def _unix(date: object) -> float | None:
+    if not isinstance(date, str):
+        return None
     try:
-        return parsedate_to_datetime(date).timestamp() if date else None
-    except (ValueError, TypeError, OverflowError):
+        # A date without a zone is in UTC (RFC 9110 5.6.7), not in this machine's.
+        return timegm(parsedate_to_datetime(date).utctimetuple())
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
 
@@ -86,15 +92,15 @@ def _reset(headers: Mapping[str, str]) -> float | None:
 
 def _resets(headers: Mapping[str, str]) -> Iterator[tuple[str, float]]:
     for name in headers:
-        _, found, what = name.lower().partition("x-ratelimit-reset-")
-        seconds = _duration(headers[name]) if found else None
+        before, found, what = name.lower().partition("x-ratelimit-reset-")
+        seconds = _duration(headers[name]) if found and not before else None
         if seconds is not None:
             yield what, seconds
 
 
-def _duration(text: str) -> float | None:
+def _duration(text: object) -> float | None:
     seconds = _number(text)
-    if seconds is not None:
+    if seconds is not None or not isinstance(text, str):
         return seconds
     parts = _DURATION.fullmatch(text.strip())
     if parts is None or not any(parts.groups()):
