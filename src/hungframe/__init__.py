@@ -4,8 +4,10 @@ Every call ends, on time, and your service knows why.
 
 from hungframe._core.breaker import CircuitBreaker
 from hungframe._core.bucket import TokenBucket
+from hungframe._core.hedge import Hedge
 from hungframe._core.latency import AdaptiveTimeout
 from hungframe._core.outcome import Outcome
+from hungframe._core.retry import Retry
 from hungframe._core.states import BreakerState, Permit, Refusal
 from hungframe.abort.call import current_deadline, time_left
 from hungframe.errors import (
@@ -34,12 +36,14 @@ __all__ = [
     "CircuitBreaker",
     "CircuitOpenError",
     "Guard",
+    "Hedge",
     "HungframeError",
     "Outcome",
     "Permit",
     "Refusal",
     "RemoteError",
     "ResponseTooLargeError",
+    "Retry",
     "Snapshot",
     "TokenBucket",
     "TooManyOrphansError",

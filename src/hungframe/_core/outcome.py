@@ -134,14 +134,14 @@ def classify(ended: object) -> Outcome:
 
 
 def _classify_error(error: BaseException) -> Outcome:
-    if not isinstance(error, Exception) and not _leaves(error):
+    members = leaves(error)
+    if not isinstance(error, Exception) and not members:
         return Outcome.CANCELLED
-    leaves = _leaves(error)
-    if leaves:
-        return min((_classify_error(leaf) for leaf in leaves), key=_SEVERITY.index)
+    if members:
+        return min((_classify_error(member) for member in members), key=_SEVERITY.index)
     if any(cls.__name__ in ("CancelledError", "Cancelled") for cls in type(error).__mro__):
         return Outcome.CANCELLED
-    for link in _causes(error):
+    for link in causes(error):
         found = _by_status(link) or _by_name(link)
         if found is Outcome.CLIENT_ERROR and _status(link) == _REQUEST_TIMEOUT:
             # A client that gave up waiting says 408 where no server did (litellm.Timeout).
@@ -151,7 +151,7 @@ def _classify_error(error: BaseException) -> Outcome:
     return Outcome.UNKNOWN
 
 
-def _leaves(error: BaseException) -> tuple[BaseException, ...]:
+def leaves(error: BaseException) -> tuple[BaseException, ...]:
     """
     The members of an exception group, by shape, since 3.10 has no such class.
     """
@@ -161,7 +161,10 @@ def _leaves(error: BaseException) -> tuple[BaseException, ...]:
     return ()
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """
+    The error and what it was raised from, the nearest first, up to a number of them.
+    """
     link: BaseException | None = error
     for _ in range(_MOST_CAUSES):
         if link is None:
