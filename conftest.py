@@ -30,7 +30,14 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 # What holds alike on any Python, being of a library or of a kernel, or takes long: `make matrix` leaves it out.
 ONCE = {
-    "core": ("test_breaker_machine", "test_bucket_machine", "test_unmoved_machine", "test_window_machine"),
+    "core": (
+        "test_breaker_machine",
+        "test_bucket_machine",
+        "test_retries_simulated",
+        "test_retry_budget_machine",
+        "test_unmoved_machine",
+        "test_window_machine",
+    ),
     "examples": ("test_demo",),
     "testing": ("test_provider_sdks",),
     "transport": (

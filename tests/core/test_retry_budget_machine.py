@@ -90,4 +90,4 @@ def test_no_minute_sees_more_retries_than_its_share(ratio: float, floor: int, no
             model.retries.append(Fraction(now))
             # A call of up to a second more may have paid for it.
             calls = sum(at > Fraction(now) - 61 for at in model.calls)
-            assert sum(at > Fraction(now) - 60 for at in model.retries) <= max(floor, model.ratio * calls)
+            assert sum(at > Fraction(now) - 60 for at in model.retries) <= max(Fraction(floor), model.ratio * calls)
