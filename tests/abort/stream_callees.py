@@ -14,7 +14,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import trio
 
-from hungframe.abort.runners import in_trio
+from hungframe.abort.backend import in_trio
 from tests.abort.measure import LONG, Leash
 
 Stream = Callable[[Leash], AsyncGenerator[int, None]]

@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from hungframe.abort import asyncio_driver, threads
 from hungframe.abort.asyncio_driver import Abandoned
+from hungframe.abort.backend import in_trio
+from hungframe.abort.parking import AsyncioPlace, Place, TrioPlace
 from hungframe.abort.threads import Job
 from hungframe.abort.wire import freeze
 
 if TYPE_CHECKING:
     from hungframe.abort.call import Call
     from hungframe.abort.lanes import Lanes
+    from hungframe.limits import Limits
 
 
 # A callee whose connection was ended may open the next one (SDKs retry), so it
@@ -62,16 +65,37 @@ def in_worker(call: Call, job: Job) -> Any:
         # Within the block: an interrupt from the keyboard may come while the
         # thread, which may have begun already, is being started.
         threads.start(job)
-        if not job.wait(call.deadline - call.limits.clock.now()):
-            call.aborting = call.disturbed = True
-            freeze(call)
-            call.where = job.where()
-            if not _ends_within(job, call.limits.grace):
-                raise Abandoned
+        return end_of(call, job)
     finally:
         if job.running:
-            _leave(call, job)
+            leave(call, job)
+
+
+def end_of(call: Call, job: Job) -> Any:
+    """
+    Wait in this thread for the end of a job, and no longer than its call's deadline and grace.
+
+    Raises:
+        Abandoned: If it has not ended.
+    """
+    if not job.wait(call.deadline - call.limits.clock.now()):
+        call.aborting = call.disturbed = True
+        freeze(call)
+        call.where = job.where()
+        if not _ends_within(job, call.limits.grace):
+            raise Abandoned
     return job.take()
+
+
+def job_of(limits: Limits, guard: str, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job:
+    """
+    A call of a sync callee as a job, for a worker thread or a worker process as the settings say.
+    """
+    if limits.isolate == "process":
+        from hungframe.abort.processes import ProcessJob
+
+        return ProcessJob(guard, fn, args, kwargs, on_trio=False)
+    return Job(functools.partial(fn, *args, **kwargs))
 
 
 def in_process(call: Call, guard: str, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -97,7 +121,10 @@ def _ends_within(job: Job, seconds: float) -> bool:
             return False
 
 
-def _leave(call: Call, job: Job) -> None:
+def leave(call: Call, job: Job) -> None:
+    """
+    Go without a job that runs on; what it waits for is ended, if that can be.
+    """
     job.left = True
     call.leftover = job
     job.interrupt()
@@ -127,28 +154,29 @@ async def in_process_async(call: Call, guard: str, fn: Callable[..., Any], args:
 
 
 async def _wait_for_async(call: Call, job: Job, on_trio: bool) -> Any:
-    wake, wait = _trio_event() if on_trio else _asyncio_event()
-    job.notify = wake
+    place: Place = TrioPlace() if on_trio else AsyncioPlace()
+    job.notify = place.wake
     try:
         threads.start(job)
-        await wait(math.inf)
+        while job.running:
+            await place.wait(math.inf)
     except _cancelled(on_trio):
         if job.running:
             call.where = job.where()
             # Told now: whoever leaves this coroutine looks before it ends.
             job.left = True
             call.leftover = job
-            await _grace(job, call.limits.grace, wait, on_trio)
+            await _grace(job, call.limits.grace, place, on_trio)
             if not job.running:
                 call.leftover = None
         raise
     finally:
         if job.running:
-            _leave(call, job)
+            leave(call, job)
     return job.take()
 
 
-async def _grace(job: Job, seconds: float, wait: _Wait, on_trio: bool) -> None:
+async def _grace(job: Job, seconds: float, place: Place, on_trio: bool) -> None:
     """
     Interrupt a job until it ends, at most for so many seconds, and wait for that without blocking the loop.
     """
@@ -159,7 +187,7 @@ async def _grace(job: Job, seconds: float, wait: _Wait, on_trio: bool) -> None:
             left = until - time.monotonic()
             if left <= 0:
                 return
-            await wait(min(left, _INTERRUPT_EVERY))
+            await place.wait(min(left, _INTERRUPT_EVERY))
 
 
 def _shield(on_trio: bool) -> contextlib.AbstractContextManager[Any]:
@@ -212,53 +240,6 @@ def _run(fn: Callable[[], Any], on_trio: bool) -> Any:
             threads.adopt(context)
 
 
-# Wait for the job, at most so many seconds.
-_Wait = Callable[[float], Awaitable[None]]
-
-
-def _asyncio_event() -> tuple[Callable[[], None], _Wait]:
-    loop = asyncio.get_running_loop()
-    event = asyncio.Event()
-
-    def wake() -> None:
-        try:
-            loop.call_soon_threadsafe(event.set)
-        except RuntimeError:
-            # The loop is closed: nobody waits any more.
-            if not loop.is_closed():
-                raise
-
-    async def wait(seconds: float) -> None:
-        timer = loop.call_later(seconds, event.set) if seconds < math.inf else None
-        try:
-            await event.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
-                event.clear()
-
-    return wake, wait
-
-
-def _trio_event() -> tuple[Callable[[], None], _Wait]:
-    import trio
-
-    event = trio.Event()
-    token = trio.lowlevel.current_trio_token()
-
-    def wake() -> None:
-        try:
-            token.run_sync_soon(event.set)
-        except trio.RunFinishedError:
-            pass
-
-    async def wait(seconds: float) -> None:
-        with trio.move_on_after(seconds):
-            await event.wait()
-
-    return wake, wait
-
-
 def coroutine_of(awaitable: Any) -> Coroutine[Any, Any, Any]:
     """
     A coroutine that awaits *awaitable*, which may be one itself.
@@ -272,22 +253,3 @@ def coroutine_of(awaitable: Any) -> Coroutine[Any, Any, Any]:
 
 async def _awaiting(awaitable: Any) -> Any:
     return await awaitable
-
-
-def in_trio() -> bool:
-    """
-    Tell whether the code that asks runs in a task of trio.
-    """
-    trio: Any = sys.modules.get("trio")
-    if trio is None:
-        return False
-    try:
-        # Also in guest mode, where an asyncio loop runs around trio.
-        return bool(trio.lowlevel.in_trio_task())
-    except AttributeError:
-        # trio is being imported right now, or is older than the function.
-        try:
-            trio.lowlevel.current_task()
-        except (AttributeError, RuntimeError):
-            return False
-        return True

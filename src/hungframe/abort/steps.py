@@ -11,6 +11,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hungframe.abort import runners, threads
+from hungframe.abort.backend import in_trio
 
 if TYPE_CHECKING:
     from hungframe.abort.call import Call
@@ -43,7 +44,7 @@ class Steps:
         """
         Run an async step on whatever the caller runs on.
         """
-        if not runners.in_trio():
+        if not in_trio():
             return runners.in_place(call, awaitable, self._lanes)
         from hungframe.abort import trio_driver
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from hungframe.abort import where
-from hungframe.abort.runners import in_trio
+from hungframe.abort.backend import in_trio
 
 
 class LoopWatch:

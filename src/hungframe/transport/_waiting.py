@@ -9,7 +9,7 @@ import select
 import socket
 from typing import Any
 
-from hungframe.abort.runners import in_trio
+from hungframe.abort.backend import in_trio
 
 READ, WRITE = "read", "write"
 
