@@ -4,6 +4,7 @@ Every call ends, on time, and your service knows why.
 
 from hungframe._core.breaker import CircuitBreaker
 from hungframe._core.bucket import TokenBucket
+from hungframe._core.bulkhead import Bulkhead
 from hungframe._core.hedge import Hedge
 from hungframe._core.latency import AdaptiveTimeout
 from hungframe._core.outcome import Outcome
@@ -30,6 +31,7 @@ __all__ = [
     "AdaptiveTimeout",
     "BreakerState",
     "BudgetExhaustedError",
+    "Bulkhead",
     "BulkheadFullError",
     "CallRejectedError",
     "CallTimeoutError",

@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from hungframe.abort import where
+from hungframe.abort.backend import in_trio
 from hungframe.abort.call import Call, current_call
-from hungframe.abort.runners import in_trio
 from hungframe.abort.wire import freeze
+from hungframe.admission import let_in, let_in_sync
 
 if TYPE_CHECKING:
     import trio
@@ -63,12 +64,14 @@ class Attempt:
         """
         return self._entered().timeout
 
-    def _enter(self) -> Call:
-        if self._call is not None:
-            raise RuntimeError("an attempt is one block; ask the guard for another")
-        call = self._call = self._engine.begin(self._limits)
+    def _enter(self, call: Call) -> Call:
+        self._call = call
         current_call.set(call)
         return call
+
+    def _not_entered(self) -> None:
+        if self._call is not None:
+            raise RuntimeError("an attempt is one block; ask the guard for another")
 
     def _leave(self, error: BaseException | None) -> BaseException | None:
         call = self._entered()
@@ -80,7 +83,8 @@ class Attempt:
     # -- sync -----------------------------------------------------------------
 
     def __enter__(self) -> Attempt:
-        call = self._enter()
+        self._not_entered()
+        call = self._enter(let_in_sync(self._engine, self._limits))
         self._engine.lanes.others[call] = None
         return self
 
@@ -101,7 +105,8 @@ class Attempt:
     # -- async ----------------------------------------------------------------
 
     async def __aenter__(self) -> Attempt:
-        call = self._enter()
+        self._not_entered()
+        call = self._enter(await let_in(self._engine, self._limits))
         try:
             if in_trio():
                 self._enter_trio(call)

@@ -13,7 +13,7 @@ from typing_extensions import ParamSpec
 
 from hungframe._core.latency import AdaptiveTimeout
 from hungframe._core.per_key import TimeoutPerKey
-from hungframe.wrapping import wrap_async, wrap_sync
+from hungframe.composition import compose_async, compose_sync
 
 if TYPE_CHECKING:
     from hungframe.engine import Engine
@@ -51,7 +51,7 @@ def wrap_async_by_key(
 
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return await wrap_async(engine, limits_for(engine, limits, args, kwargs), fn)(*args, **kwargs)
+            return await compose_async(engine, limits_for(engine, limits, args, kwargs), fn)(*args, **kwargs)
         finally:
             # What this frame holds lives as long as the error that leaves it.
             del args, kwargs
@@ -66,7 +66,7 @@ def wrap_sync_by_key(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Call
 
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return wrap_sync(engine, limits_for(engine, limits, args, kwargs), fn)(*args, **kwargs)
+            return compose_sync(engine, limits_for(engine, limits, args, kwargs), fn)(*args, **kwargs)
         finally:
             del args, kwargs
 

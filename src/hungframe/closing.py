@@ -74,7 +74,7 @@ def _call(engine: Engine, ended: Call) -> Call:
     call.permit = NO_PERMIT
     call.outer = current_call.get()
     call.lane = call.leftover = call.wire = None
-    call.ended = call.aborting = call.disturbed = False
+    call.ended = call.aborting = call.disturbed = call.slot = False
     call.where = NOWHERE
     if engine.sinks:
         call.id = ended.id

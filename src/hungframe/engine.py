@@ -12,10 +12,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
+import random
 from collections.abc import Callable
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NoReturn
 
+from hungframe._core.backoff import PauseBackoff
+from hungframe._core.hint import hint_of
 from hungframe._core.outcome import NO_STATUS, Outcome, classify
 from hungframe._core.states import NO_PERMIT, Permit, Refusal
 from hungframe.abort import asyncio_driver, wire
@@ -32,6 +35,7 @@ from hungframe.errors import (
 )
 from hungframe.limits import Limits
 from hungframe.policies import Policies
+from hungframe.waiting import NotYet, Waiting
 
 # Successes that wait to be learned, at most.
 _MOST_PENDING = 200
@@ -39,6 +43,7 @@ _MOST_PENDING = 200
 # Reading a member off its enum costs 70 ns before 3.12.
 _SUCCESS = Outcome.SUCCESS
 _CANCELLED = Outcome.CANCELLED
+_QUOTA = Outcome.QUOTA
 _TIMEOUT = Outcome.TIMEOUT
 _REJECTED = Outcome.REJECTED.ordinal
 
@@ -64,18 +69,27 @@ class Engine(Policies):
 
     # -- asking ---------------------------------------------------------------
 
-    def begin(self, limits: Limits) -> Call:
+    def begin(self, limits: Limits, waiting: Waiting | None = None) -> Call:
         """
         Ask every policy for one call.
+
+        Args:
+            limits: The settings of the call.
+
+            waiting: Who asks, where it may wait: then what ends by itself is no refusal.
 
         Returns:
             The call, whose deadline is in force from now on.
 
         Raises:
             CallRejectedError: If one of them refuses; nothing is taken then.
+
+            NotYet: If it is to wait; nothing is taken, and nothing told.
         """
         now = limits.clock.now()
         timeout = limits.timeout.current(now)
+        if waiting is not None and waiting.ends_at < now + timeout:
+            timeout = max(0.0, waiting.ends_at - now)
         outer = current_call.get()
         while outer is not None and outer.ended:
             outer = outer.outer
@@ -83,7 +97,7 @@ class Engine(Policies):
             timeout = _within(timeout, outer)
         budget_before = self.budget_before(now) if self.sinks else None
         if self.orphans.running and len(self.orphans.running) >= self.max_orphans:
-            self._refuse(TooManyOrphansError, "too_many_orphans", None, timeout, budget_before)
+            self.refuse(TooManyOrphansError, "too_many_orphans", None, timeout, budget_before)
         if now >= self.look_at:
             self.look(now)
         permit = self.breaker.shared_permit
@@ -96,7 +110,7 @@ class Engine(Policies):
             answer = self._ask_breaker(now, min(longest, _LONGEST_LEASE) + limits.grace)
             if isinstance(answer, Refusal):
                 if self.refusing():
-                    self._refuse(CircuitOpenError, answer.reason, answer.retry_after, timeout, budget_before)
+                    self.refuse(CircuitOpenError, answer.reason, answer.retry_after, timeout, budget_before)
                 would_reject = answer.reason
                 answer = NO_PERMIT
             elif answer.probe:
@@ -106,7 +120,7 @@ class Engine(Policies):
             lock = self.lock
             lock.acquire()
             try:
-                granted = self.budget.try_acquire(1, now)
+                granted = self._is_next(waiting) and self.budget.try_acquire(1, now)
             finally:
                 lock.release()
         else:
@@ -115,10 +129,12 @@ class Engine(Policies):
             with self.lock:
                 self.breaker.release(permit, now)
                 retry_after = self.budget.retry_after(1, now)
+            if waiting is not None and limits.waits_for_token:
+                raise NotYet(retry_after)
             if now < self.paused_until:
                 paused = functools.partial(BudgetExhaustedError, paused=True)
-                self._refuse(paused, "budget_paused", retry_after, timeout, budget_before)
-            self._refuse(BudgetExhaustedError, "budget_exhausted", retry_after, timeout, budget_before)
+                self.refuse(paused, "budget_paused", retry_after, timeout, budget_before)
+            self.refuse(BudgetExhaustedError, "budget_exhausted", retry_after, timeout, budget_before)
         call = Call()
         call.limits = limits
         call.started_at = now
@@ -127,17 +143,26 @@ class Engine(Policies):
         call.permit = permit
         call.outer = outer
         call.lane = call.leftover = call.wire = None
-        call.ended = call.aborting = call.disturbed = False
+        call.ended = call.aborting = call.disturbed = call.slot = False
         call.where = NOWHERE
         if self.sinks:
             call.id = ""
             try:
-                call.id = self.teller.request(timeout, budget_before, would_reject)
+                waited = 0.0 if waiting is None else now - waiting.began_at
+                call.id = self.teller.request(timeout, budget_before, would_reject, waited)
             except BaseException:
                 # Interrupted from the keyboard: nothing was sent.
                 self.give_back(call, now)
                 raise
         return call
+
+    def _is_next(self, waiting: Waiting | None) -> bool:
+        """
+        Tell whether nobody waits for a token who came before; under the lock of the caller.
+        """
+        lines = self.commons.lines
+        line = lines.get(self.line_key) if lines else None
+        return line is None or line.head is None or (waiting is not None and line.head is waiting.ticket)
 
     def give_back(self, call: Call, now: float) -> None:
         """
@@ -159,20 +184,24 @@ class Engine(Policies):
             self.notice(now)
         return answer
 
-    def _refuse(
+    def refuse(
         self,
         error: Callable[[str, float | None], CallRejectedError],
         reason: str,
         retry_after: float | None,
         timeout: float,
         budget_before: int | None,
+        waited: float = 0.0,
     ) -> NoReturn:
+        """
+        Refuse a call, count it and tell it.
+        """
         lock = self.lock
         lock.acquire()
         self.counts[_REJECTED] += 1
         lock.release()
         if self.sinks:
-            call_id = self.teller.request(timeout, budget_before, None)
+            call_id = self.teller.request(timeout, budget_before, None, waited)
             self.teller.reject(call_id, reason, retry_after)
         raise error(self.name, retry_after)
 
@@ -211,7 +240,7 @@ class Engine(Policies):
         elif type(result) in _NOT_BEGUN:
             return self._returned_not_begun(call, result, now)
         else:
-            self.settle(call, self.classified(result, limits), now)
+            self.settle(call, self.classified(result, limits), now, ended=result)
         return None
 
     def _returned_not_begun(self, call: Call, result: Any, now: float) -> TypeError:
@@ -240,7 +269,7 @@ class Engine(Policies):
         # swallowed a cancellation of which nobody can tell whose it was. Its
         # result is good, and proves nothing then.
         swallowed = not asyncio_driver.COUNTS_CANCELS and call.ambiguous_at > -math.inf
-        self.settle(call, _CANCELLED if swallowed else self.classified(result, call.limits), now)
+        self.settle(call, _CANCELLED if swallowed else self.classified(result, call.limits), now, ended=result)
         return None
 
     def _interrupted(self, call: Call, now: float) -> BaseException | None:
@@ -306,7 +335,7 @@ class Engine(Policies):
         if call.aborting and (is_cancel or isinstance(error, Exception)):
             return self._timed_out(call, now, left=False)
         self.left_behind(call, now)
-        self.settle(call, self.classified(error, call.limits), now)
+        self.settle(call, self.classified(error, call.limits), now, ended=error)
         return None
 
     def _timed_out(self, call: Call, now: float, *, left: bool) -> CallTimeoutError:
@@ -337,11 +366,17 @@ class Engine(Policies):
         def ended() -> None:
             call.ended = True
             orphan.end()
+            self.orphan_ended(call)
 
         leftover.when_ended(ended)
         if self.sinks:
             self.teller.abandoned(call.id, len(self.orphans), str(call.where))
         return orphan
+
+    def orphan_ended(self, call: Call) -> None:
+        """
+        What *call* had left behind has ended; from any thread.
+        """
 
     def classified(self, ended: object, limits: Limits) -> Outcome:
         """
@@ -371,9 +406,50 @@ class Engine(Policies):
         if longer and self.sinks:
             self.teller.paused(seconds)
 
-    def settle(self, call: Call, outcome: Outcome, now: float, timed_out: CallTimeoutError | None = None) -> None:
+    def rest(self, started_at: float, now: float, ended: object) -> None:
+        """
+        Leave the provider alone after a 429: for as long as it asks for, else for a while that grows.
+
+        Args:
+            started_at: When the call began that it has refused.
+
+            now: Seconds on the guard's clock.
+
+            ended: Its answer, or the exception made of it.
+        """
+        seconds = hint_of(ended, self.clock.wall())
+        if seconds is not None and now + 0.9 * seconds < self.paused_until:
+            # A guarded client has told of it when the headers came.
+            return
+        if seconds is None:
+            with self.lock:
+                if self.resting is None:
+                    self.resting = PauseBackoff()
+                seconds = self.resting.pause(started_at, now, random.random)
+        if seconds is not None:
+            self.pause(seconds)
+
+    def settle(
+        self,
+        call: Call,
+        outcome: Outcome,
+        now: float,
+        timed_out: CallTimeoutError | None = None,
+        ended: object = None,
+    ) -> None:
         """
         Let every policy learn how *call* ended, and tell it. Once a call.
+
+        Args:
+            call: The call.
+
+            outcome: What became of it.
+
+            now: Seconds on the guard's clock.
+
+            timed_out: What its caller is told, if it was aborted.
+
+            ended: Its result or its exception, where that may say when to ask again.
         """
         seconds = now - call.started_at
         breaker = self.breaker
@@ -383,6 +459,8 @@ class Engine(Policies):
             self.catch_up(now)
             self.counts[outcome.ordinal] += 1
             if outcome is _SUCCESS:
+                if self.resting is not None:
+                    self.resting.succeeded()
                 self.teach(call.limits.learner, seconds, now, completed=True)
             elif outcome is _TIMEOUT:
                 # However long it would have taken: longer than this.
@@ -401,6 +479,8 @@ class Engine(Policies):
             self.notice(now)
         if self.sinks:
             self.teller.end(call.id, outcome, seconds, timed_out)
+        if outcome is _QUOTA:
+            self.rest(call.started_at, now, ended)
 
 
 def _within(timeout: float, outer: Call) -> float:

@@ -64,7 +64,7 @@ class Event:
 class GenRequest(Event):
     """
     A call was asked for. `timeout_ms` is None for a call without a deadline; `would_reject` is what
-    the breaker would have said were it enabled.
+    the breaker would have said were it enabled; `waited_ms` is how long it has waited to be let in, if it did.
     """
 
     evt: ClassVar[str] = "gen.request"
@@ -73,6 +73,7 @@ class GenRequest(Event):
     timeout_ms: int | None
     budget_before: int | None
     would_reject: str | None
+    waited_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,42 @@ class GenCancelled(Event):
 
     id: str
     latency_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class GenRetry(Event):
+    """
+    An attempt failed with outcome `kind`, and another is made in `delay_ms`; `attempt` is its number, from 2.
+    """
+
+    evt: ClassVar[str] = "gen.retry"
+
+    kind: str
+    attempt: int
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class GenHedge(Event):
+    """
+    No answer had come after `after_ms`, and another attempt was sent beside; `attempt` is its number, from 2.
+    """
+
+    evt: ClassVar[str] = "gen.hedge"
+
+    attempt: int
+    after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class GenFallback(Event):
+    """
+    A call failed for good with outcome `kind`, and its caller was given something else.
+    """
+
+    evt: ClassVar[str] = "gen.fallback"
+
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,22 +14,26 @@ from typing_extensions import ParamSpec
 
 from hungframe import flag
 from hungframe._core import check
+from hungframe._core.bulkhead import Bulkhead
+from hungframe._core.hedge import Hedge
 from hungframe._core.outcome import Outcome
+from hungframe._core.retry import Retry
 from hungframe._core.states import BreakerState
 from hungframe.abort.watchdog import LoopWatch
+from hungframe.around import Around, Idempotent
 from hungframe.attempt import Attempt
 from hungframe.by_key import limits_for, wrap_async_by_key, wrap_sync_by_key
 from hungframe.callees import body_of, is_coroutine_function, is_plain, is_stream
+from hungframe.composition import compose_async, compose_sync
 from hungframe.events import LoopBlocked, milliseconds
 from hungframe.generators import wrap_stream
 from hungframe.health_port import Health
 from hungframe.limits import DEFAULT, Default
 from hungframe.permit import GuardPermit
 from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, TimeoutPolicy
-from hungframe.settings import Isolate, checked_timeout, engine_of, limits_of
+from hungframe.settings import Isolate, OnEmpty, around_of, checked_timeout, engine_of, limits_of
 from hungframe.snapshot import Snapshot
 from hungframe.streams import StreamCall
-from hungframe.wrapping import wrap_async, wrap_sync
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,12 +68,37 @@ class Guard:
             the caller's own thread, in which nothing can be aborted. "thread"
             and "process" move async callees there, too.
 
-        total_timeout: Most seconds for a call, whatever `timeout` says; None: no limit.
+        on_empty: What a call does where the budget is empty, or paused: "reject",
+            it is refused; "wait", it waits for its token, first come first served.
+
+        max_wait: Most seconds that a call waits to be let in, by the budget or
+            in the bulkhead's queue; None: until its total timeout or the
+            deadline around it, else as long as its timeout is.
+
+        total_timeout: Most seconds for a call, its waits and all its attempts; None: no limit.
 
         first_item: Most seconds until a stream's first item; None: no limit.
 
         between_items: Most seconds that a stream may take from one item to
             the next, the consumer's own time not counted; None: no limit.
+
+        retry: A `Retry`; None: one attempt.
+
+        hedge: A `Hedge`; None: no second attempt beside the first. A hedged
+            callee runs in a copy of its caller's context.
+
+        bulkhead: A `Bulkhead`, or a whole number: most calls in flight,
+            abandoned ones that still run included; None: no limit.
+
+        fallback: What the caller gets when a call has failed for good, be it
+            refused: a value, or a function of the error; None: the error is
+            raised. An outcome of `4xx` is always raised.
+
+        idempotent: Whether the work may be done twice, or a function of the
+            call's arguments that tells. Where not, nothing is hedged, and only
+            what was surely not begun is tried again.
+
+        priority: Who is more important is let in first, and shed last.
 
         classify: A function of the result, or of the exception raised, that
             tells its `Outcome`; where it returns None the built-in rules hold.
@@ -108,17 +137,36 @@ class Guard:
         grace: float | Default = DEFAULT,
         max_orphans: int = 32,
         isolate: Isolate = "auto",
+        on_empty: OnEmpty = "reject",
+        max_wait: float | None = None,
         total_timeout: float | None = None,
         first_item: float | None = None,
         between_items: float | None = None,
+        retry: Retry | None = None,
+        hedge: Hedge | None = None,
+        bulkhead: Bulkhead | int | None = None,
+        fallback: Any = None,
+        idempotent: Idempotent = True,
+        priority: float = 0,
         classify: Classifier | None = None,
         sinks: Sequence[EventSink] = (),
         enabled: flag.Enabled = None,
         clock: Clock | None = None,
     ) -> None:
-        self._engine = engine_of(name, breaker, budget, timeout, max_orphans, sinks, enabled, clock)
+        self._engine = engine_of(name, breaker, budget, timeout, max_orphans, sinks, enabled, clock, bulkhead, retry)
         self._limits = limits_of(
-            self._engine, self._engine.timeout, grace, total_timeout, isolate, classify, first_item, between_items
+            self._engine,
+            self._engine.timeout,
+            grace=grace,
+            total_timeout=total_timeout,
+            isolate=isolate,
+            classify=classify,
+            first_item=first_item,
+            between_items=between_items,
+            on_empty=on_empty,
+            max_wait=max_wait,
+            priority=priority,
+            around=around_of(retry, hedge, fallback, idempotent),
         )
 
     def __repr__(self) -> str:
@@ -136,10 +184,17 @@ class Guard:
         *,
         timeout: TimeoutPolicy | float | Default | None = DEFAULT,
         grace: float | Default = DEFAULT,
+        on_empty: OnEmpty | Default = DEFAULT,
+        max_wait: float | Default | None = DEFAULT,
         total_timeout: float | Default | None = DEFAULT,
         first_item: float | Default | None = DEFAULT,
         between_items: float | Default | None = DEFAULT,
         isolate: Isolate | Default = DEFAULT,
+        retry: Retry | Default | None = DEFAULT,
+        hedge: Hedge | Default | None = DEFAULT,
+        fallback: Any = DEFAULT,
+        idempotent: Idempotent | Default = DEFAULT,
+        priority: float | Default = DEFAULT,
         classify: Classifier | Default | None = DEFAULT,
     ) -> Guard:
         """
@@ -151,17 +206,27 @@ class Guard:
         ('DONE', 1)
         """
         old = self._limits
+        around = old.around or Around()
         view = Guard.__new__(Guard)
         view._engine = self._engine
         view._limits = limits_of(
             self._engine,
             old.policy if timeout is DEFAULT else self._engine.timeout_of(checked_timeout(timeout)),
-            old.given_grace if grace is DEFAULT else grace,
-            old.total_timeout if total_timeout is DEFAULT else total_timeout,
-            cast("Isolate", old.isolate) if isolate is DEFAULT else isolate,
-            old.classify if classify is DEFAULT else classify,
-            old.first_item if first_item is DEFAULT else first_item,
-            old.between_items if between_items is DEFAULT else between_items,
+            grace=old.given_grace if grace is DEFAULT else grace,
+            total_timeout=old.total_timeout if total_timeout is DEFAULT else total_timeout,
+            isolate=cast("Isolate", old.isolate) if isolate is DEFAULT else isolate,
+            classify=old.classify if classify is DEFAULT else classify,
+            first_item=old.first_item if first_item is DEFAULT else first_item,
+            between_items=old.between_items if between_items is DEFAULT else between_items,
+            on_empty=("wait" if old.waits_for_token else "reject") if on_empty is DEFAULT else on_empty,
+            max_wait=old.max_wait if max_wait is DEFAULT else max_wait,
+            priority=old.priority if priority is DEFAULT else priority,
+            around=around_of(
+                around.retry if retry is DEFAULT else retry,
+                around.hedge if hedge is DEFAULT else hedge,
+                around.fallback if fallback is DEFAULT else fallback,
+                around.idempotent if idempotent is DEFAULT else idempotent,
+            ),
         )
         return view
 
@@ -184,9 +249,9 @@ class Guard:
             return cast("F", functools.wraps(fn)(wrap_stream(self._engine, self._limits, fn, body)))
         by_key = self._limits.by_key
         if inspect.iscoroutinefunction(body):
-            wrap: Callable[..., Any] = wrap_async_by_key if by_key else wrap_async
+            wrap: Callable[..., Any] = wrap_async_by_key if by_key else compose_async
         else:
-            wrap = wrap_sync_by_key if by_key else wrap_sync
+            wrap = wrap_sync_by_key if by_key else compose_sync
         return cast("F", functools.wraps(fn)(wrap(self._engine, self._limits, fn)))
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -207,7 +272,7 @@ class Guard:
             limits = self._limits
             if limits.by_key:
                 limits = limits_for(self._engine, limits, args, kwargs)
-            guarded = wrap_sync(self._engine, limits, fn)
+            guarded = compose_sync(self._engine, limits, fn)
         else:
             guarded = wrap_stream(self._engine, self._limits, fn, body)
         try:
@@ -237,7 +302,7 @@ class Guard:
         limits = self._limits
         if limits.by_key:
             return wrap_async_by_key(self._engine, limits, fn)(*args, **kwargs)
-        return wrap_async(self._engine, limits, fn)(*args, **kwargs)
+        return compose_async(self._engine, limits, fn)(*args, **kwargs)
 
     def attempt(self) -> Attempt:
         """
@@ -281,7 +346,7 @@ class Guard:
         >>> guard.snapshot().counts["success"]
         1
         """
-        return StreamCall(self._engine, self._limits)
+        return StreamCall(self._engine, self._engine.begin(self._limits))
 
     # -- seeing and steering ----------------------------------------------------
 

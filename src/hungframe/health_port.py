@@ -63,6 +63,8 @@ class Health:
             if not isinstance(permit, Refusal):
                 engine.breaker.record(permit, outcome, now, seconds=seconds)
         engine.notice(now)
+        if outcome is Outcome.QUOTA:
+            engine.rest(now, now, None)
 
     def should_open_circuit(self) -> bool:
         """

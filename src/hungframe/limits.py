@@ -13,6 +13,7 @@ from hungframe.ports import Classifier, Clock
 
 if TYPE_CHECKING:
     from hungframe._core.timeouts import LearnedTimeout
+    from hungframe.around import Around
 
 
 _DEFAULT_GRACE = 0.25
@@ -34,14 +35,14 @@ DEFAULT: Final = Default.DEFAULT
 
 class Limits:
     """
-    How long a call may take, where it runs, and how its end is read.
+    How long a call may take, where it runs, how its end is read, and what is done around it.
 
     Args:
         clock: The guard's.
 
         policy: Says how long a call may take.
 
-        total_timeout: Most seconds, whatever *policy* says; None: no limit.
+        total_timeout: Most seconds for all of it, whatever *policy* says; None: no limit.
 
         learner: Learns how long a call took; the guard's own policy, unless *policy* is another that learns.
 
@@ -56,9 +57,20 @@ class Limits:
         first_item: Most seconds until a stream's first item; None: no limit.
 
         between_items: Most seconds from one item of a stream to the next; None: no limit.
+
+        waits_for_slot: Whether a call may wait where the bulkhead is full.
+
+        waits_for_token: Whether a call waits where the budget is empty, and is not refused.
+
+        max_wait: Most seconds that a call waits to be let in; None: as long as it may take.
+
+        priority: Who is more important is let in first, and turned away last.
+
+        around: What is done around the attempts of a call; None: there is one attempt, and its end is the call's.
     """
 
     __slots__ = (
+        "around",
         "between_items",
         "by_key",
         "classify",
@@ -69,9 +81,13 @@ class Limits:
         "isolate",
         "learner",
         "learns_apart",
+        "max_wait",
         "policy",
+        "priority",
         "timeout",
         "total_timeout",
+        "waits",
+        "waits_for_token",
     )
 
     def __init__(
@@ -86,35 +102,42 @@ class Limits:
         classify: Classifier | None,
         first_item: float | None = None,
         between_items: float | None = None,
+        *,
+        waits_for_slot: bool = False,
+        waits_for_token: bool = False,
+        max_wait: float | None = None,
+        priority: float = 0,
+        around: Around | None = None,
     ) -> None:
         self.clock = clock
-        self.policy = policy
-        # Whether the timeout depends on the call's arguments.
-        self.by_key = isinstance(policy, TimeoutPerKey)
         self.total_timeout = total_timeout
-        self.timeout = policy if total_timeout is None else CappedTimeout(policy, total_timeout)
-        self.learner = learner
-        self.learns_apart = learns_apart
+        self._under(policy, learner, learns_apart)
         self.given_grace = grace
         self.grace = _DEFAULT_GRACE if isinstance(grace, Default) else grace
         self.isolate = isolate
         self.classify = classify
         self.first_item = first_item
         self.between_items = between_items
+        self.waits_for_token = waits_for_token
+        self.waits = waits_for_slot or waits_for_token
+        self.max_wait = max_wait
+        self.priority = priority
+        self.around = around
+
+    def _under(self, policy: LearnedTimeout, learner: LearnedTimeout, learns_apart: bool) -> None:
+        self.policy = policy
+        # Whether the timeout depends on the call's arguments.
+        self.by_key = isinstance(policy, TimeoutPerKey)
+        self.timeout = policy if self.total_timeout is None else CappedTimeout(policy, self.total_timeout)
+        self.learner = learner
+        self.learns_apart = learns_apart
 
     def under(self, policy: LearnedTimeout) -> Limits:
         """
         The same settings under another policy, which learns from the call.
         """
-        return Limits(
-            self.clock,
-            policy,
-            self.total_timeout,
-            policy,
-            True,
-            self.given_grace,
-            self.isolate,
-            self.classify,
-            self.first_item,
-            self.between_items,
-        )
+        limits = Limits.__new__(Limits)
+        for name in Limits.__slots__:
+            setattr(limits, name, getattr(self, name))
+        limits._under(policy, policy, True)
+        return limits

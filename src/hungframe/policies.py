@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hungframe import flag
+from hungframe._core.backoff import PauseBackoff
 from hungframe._core.breaker import CircuitBreaker
 from hungframe._core.bucket import TokenBucket
 from hungframe._core.budgets import AllOf, Unlimited
@@ -29,6 +29,7 @@ from hungframe._core.timeouts import FixedTimeout, NoTimeout
 from hungframe.abort.call import Call, current_call
 from hungframe.abort.lanes import Lanes
 from hungframe.abort.orphans import Orphans
+from hungframe.commons import commons_of
 from hungframe.foreign import Faults, ForeignBreaker, ForeignBudget, ForeignTimeout, clock_of
 from hungframe.ports import Breaker, Budget, Clock, EventSink, TimeoutPolicy
 from hungframe.telling import Teller
@@ -62,11 +63,13 @@ class Policies:
         "breaker_seen",
         "budget",
         "clock",
+        "commons",
         "counts",
         "enabled",
         "faults",
         "lanes",
         "limited",
+        "line_key",
         "lock",
         "look_at",
         "max_orphans",
@@ -74,6 +77,7 @@ class Policies:
         "orphans",
         "paused_until",
         "pending",
+        "resting",
         "sinks",
         "suspects",
         "teller",
@@ -91,6 +95,7 @@ class Policies:
         sinks: Sequence[EventSink],
         enabled: flag.Enabled,
         clock: Clock | None,
+        also_shared: Sequence[object] = (),
     ) -> None:
         self.name = name
         self.faults = Faults(name)
@@ -98,7 +103,11 @@ class Policies:
         self.breaker = self._breaker_of(breaker)
         self.budget = self._budget_of(budget)
         self.timeout = self.timeout_of(timeout)
-        self.lock = _lock_for(budget)
+        self.commons = commons_of(budget, *also_shared)
+        self.lock = self.commons.lock
+        # What its calls wait for together is a line: that of these budgets.
+        given = budget if isinstance(budget, Sequence) else (budget,)
+        self.line_key = tuple(map(id, given)) if budget is not None else (id(self),)
         self.lanes = Lanes(self.clock)
         self.orphans = Orphans()
         self.teller = Teller(name, self.clock, sinks, self.faults)
@@ -108,8 +117,10 @@ class Policies:
         self.counts: list[int] = _NO_COUNTS
         self.suspects: dict[Call, None] = _NO_SUSPECTS
         self.limited = budget is not None
-        # What the provider has asked for, by this guard.
+        # What the provider has asked for, by this guard; and where it says 429
+        # and no more, how long it is left alone.
         self.paused_until = -math.inf
+        self.resting: PauseBackoff | None = None
         self.max_orphans = max_orphans
         self.enabled = enabled
         self._open_time: OpenTime | None = None
@@ -202,6 +213,8 @@ class Policies:
         if waiting:
             permits, seconds, at = zip(*self.pending[:waiting], strict=True)
             del self.pending[:waiting]
+            if self.resting is not None:
+                self.resting.succeeded()
             self.counts[Outcome.SUCCESS.ordinal] += waiting
             self.timeout.observe_unmoved(seconds, at)
             self.breaker.record_unmoved(permits, seconds, at)
@@ -302,16 +315,11 @@ class Policies:
 
     # -- forking --------------------------------------------------------------
 
-    def after_fork(self, fresh_locks: dict[threading.Lock, threading.Lock]) -> None:
+    def after_fork(self) -> None:
         """
         Go on in a forked child, where only the thread that forked runs.
-
-        Args:
-            fresh_locks: For each lock from before the fork the one that takes
-                its place, so that guards which shared one share one again.
         """
-        # Another thread may have held it, and will never release it here.
-        self.lock = fresh_locks.setdefault(self.lock, threading.Lock())
+        self.lock = self.commons.lock
         mine: set[Call] = set()
         call = current_call.get()
         while call is not None:
@@ -322,29 +330,16 @@ class Policies:
         self.suspects = _NO_SUSPECTS
 
 
-def _lock_for(budget: Budget | Sequence[Budget] | None) -> threading.Lock:
-    """
-    The lock of a new guard: that of the guard which has the same bucket, where there is one.
-
-    A key with one limit and two models is two guards and one bucket. Where
-    several buckets come from guards that share none, the first one's lock is
-    taken: a bucket belongs to one group of guards.
-    """
-    buckets = [each for each in (budget if isinstance(budget, Sequence) else [budget]) if isinstance(each, TokenBucket)]
-    held = [bucket.shared_under for bucket in buckets if bucket.shared_under is not None]
-    lock: threading.Lock = held[0] if held else threading.Lock()
-    for bucket in buckets:
-        bucket.shared_under = lock
-    return lock
-
-
 _in_use: weakref.WeakSet[Policies] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    fresh_locks: dict[threading.Lock, threading.Lock] = {}
-    for policies in list(_in_use):
-        policies.after_fork(fresh_locks)
+    guards = list(_in_use)
+    # Once each: guards that shared a lock before share one again.
+    for commons in {policies.commons for policies in guards}:
+        commons.after_fork()
+    for policies in guards:
+        policies.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hungframe._core import check
 from hungframe._core.breaker import CircuitBreaker
+from hungframe._core.bulkhead import Bulkhead
+from hungframe._core.hedge import Hedge
 from hungframe._core.latency import AdaptiveTimeout
 from hungframe._core.per_key import TimeoutPerKey
+from hungframe._core.retry import Retry
 from hungframe._core.timeouts import FixedTimeout, NoTimeout
+from hungframe.around import Around, Idempotent
+from hungframe.bulkheads import EngineWithBulkhead
 from hungframe.engine import Engine
 from hungframe.flag import Enabled
 from hungframe.limits import DEFAULT, Default, Limits
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from hungframe._core.timeouts import LearnedTimeout
 
 Isolate = Literal["auto", "thread", "process"] | None
+OnEmpty = Literal["reject", "wait"]
 
 
 _BREAKER = ("acquire", "record", "release", "state")
@@ -39,6 +45,8 @@ def engine_of(
     sinks: Sequence[EventSink],
     enabled: Enabled,
     clock: Clock | None,
+    bulkhead: Bulkhead | int | None,
+    retry: Retry | None,
 ) -> Engine:
     """
     Make the shared state of a guard; policies given by default are made afresh.
@@ -66,27 +74,57 @@ def engine_of(
             raise TypeError(f"sinks must be callables that take an event, got {sink!r}")
     if not (enabled is None or isinstance(enabled, bool) or callable(enabled)):
         raise TypeError(f"enabled must be a bool, a function or None, got {enabled!r}")
-    return Engine(
-        name,
-        breaker=breaker,
-        budget=budget,
-        timeout=checked_timeout(AdaptiveTimeout() if timeout is DEFAULT else timeout),
-        max_orphans=check.whole("max_orphans", max_orphans, at_least=1),
-        sinks=sinks,
-        enabled=enabled,
-        clock=clock,
-    )
+    bulkhead = _bulkhead(bulkhead)
+    shared: dict[str, Any] = {
+        "breaker": breaker,
+        "budget": budget,
+        "timeout": checked_timeout(AdaptiveTimeout() if timeout is DEFAULT else timeout),
+        "max_orphans": check.whole("max_orphans", max_orphans, at_least=1),
+        "sinks": sinks,
+        "enabled": enabled,
+        "clock": clock,
+        "also_shared": (retry,),
+    }
+    return Engine(name, **shared) if bulkhead is None else EngineWithBulkhead(name, bulkhead=bulkhead, **shared)
+
+
+def _bulkhead(bulkhead: object) -> Bulkhead | None:
+    if bulkhead is None or isinstance(bulkhead, Bulkhead):
+        return bulkhead
+    if isinstance(bulkhead, int) and not isinstance(bulkhead, bool):
+        return Bulkhead(bulkhead)
+    raise TypeError(f"bulkhead must be a Bulkhead, a whole number of calls or None, got {bulkhead!r}")
+
+
+def around_of(retry: Retry | None, hedge: Hedge | None, fallback: Any, idempotent: Idempotent) -> Around | None:
+    """
+    What is put around the attempts of a call; None for nothing.
+    """
+    if not (retry is None or isinstance(retry, Retry)):
+        raise TypeError(f"retry must be a Retry or None, got {retry!r}; three attempts are Retry(attempts=3)")
+    if not (hedge is None or isinstance(hedge, Hedge)):
+        raise TypeError(f'hedge must be a Hedge or None, got {hedge!r}; after the P95 is Hedge(after="p95")')
+    if not (isinstance(idempotent, bool) or callable(idempotent)):
+        raise TypeError(f"idempotent must be a bool or a function of the call's arguments, got {idempotent!r}")
+    if retry is None and hedge is None and fallback is None and idempotent is True:
+        return None
+    return Around(retry, hedge, fallback, idempotent)
 
 
 def limits_of(
     engine: Engine,
     policy: LearnedTimeout,
+    *,
     grace: float | Default,
     total_timeout: float | None,
     isolate: Isolate,
     classify: Classifier | None,
     first_item: float | None,
     between_items: float | None,
+    on_empty: OnEmpty,
+    max_wait: float | None,
+    priority: float,
+    around: Around | None,
 ) -> Limits:
     """
     Make the settings that hold for one call.
@@ -97,6 +135,11 @@ def limits_of(
         check.number("first_item", first_item, above=0)
     if between_items is not None:
         check.number("between_items", between_items, above=0)
+    if max_wait is not None:
+        check.number("max_wait", max_wait, at_least=0)
+    if on_empty not in ("reject", "wait"):
+        raise ValueError(f"on_empty must be 'reject' or 'wait', got {on_empty!r}")
+    check.number("priority", priority)
     if isolate not in ("auto", "thread", "process", None):
         raise ValueError(f"isolate must be 'auto', 'thread', 'process' or None, got {isolate!r}")
     if classify is not None and not callable(classify):
@@ -113,6 +156,11 @@ def limits_of(
         classify=classify,
         first_item=first_item,
         between_items=between_items,
+        waits_for_slot=isinstance(engine, EngineWithBulkhead) and engine.bulkhead.queue > 0,
+        waits_for_token=on_empty == "wait",
+        max_wait=max_wait,
+        priority=priority,
+        around=around,
     )
 
 

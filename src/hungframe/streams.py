@@ -23,7 +23,6 @@ from hungframe.errors import CallTimeoutError
 
 if TYPE_CHECKING:
     from hungframe.engine import Engine
-    from hungframe.limits import Limits
 
 T = TypeVar("T")
 
@@ -42,24 +41,22 @@ class StreamCall:
     Args:
         engine: The guard's.
 
-        limits: The settings of this call.
+        call: It, as it was let in.
 
         at_end: The async callee's own clean-up, where trio's run ends before
             the stream is closed.
-
-    Raises:
-        CallRejectedError: If the guard refuses.
     """
 
     __slots__ = ("_asked", "_asking", "_call", "_engine", "_steps", "_swallowed", "_then", "_time", "_unsettled")
 
-    def __init__(self, engine: Engine, limits: Limits, *, at_end: Callable[[], Awaitable[Any]] | None = None) -> None:
+    def __init__(self, engine: Engine, call: Call, *, at_end: Callable[[], Awaitable[Any]] | None = None) -> None:
         # Popped by whoever settles: a single step, so that of two one does.
         self._unsettled: list[None] = []
         steps = self._steps = Steps(engine.lanes, at_end)
-        call = self._call = engine.begin(limits)
+        self._call = call
         self._unsettled.append(None)
         self._engine = engine
+        limits = call.limits
         # Nothing would ever call back from a thread what has no limit of time.
         limited = call.deadline < math.inf or limits.first_item is not None or limits.between_items is not None
         steps.in_thread = limited and limits.isolate is not None
@@ -242,14 +239,14 @@ class StreamCall:
             outcome = self._engine.classified(result, self._call.limits)
             # On 3.10 the callee may have swallowed its caller's cancellation:
             # then its end proves nothing.
-            self._settle(Outcome.CANCELLED if self._swallowed else outcome)
+            self._settle(Outcome.CANCELLED if self._swallowed else outcome, ended=result)
 
     def fail(self, error: BaseException) -> None:
         """
         The stream has ended with *error*, which no step has raised.
         """
         if self._unsettled:
-            self._settle(self._engine.classified(error, self._call.limits))
+            self._settle(self._engine.classified(error, self._call.limits), ended=error)
 
     def leave(self) -> None:
         """
@@ -268,7 +265,7 @@ class StreamCall:
             # The interpreter is on its way out, and asks nobody any more.
             return
 
-    def _settle(self, outcome: Outcome, error: CallTimeoutError | None = None) -> None:
+    def _settle(self, outcome: Outcome, error: CallTimeoutError | None = None, ended: object = None) -> None:
         if self._asking:
             self._then = self._then or outcome
             return
@@ -285,7 +282,7 @@ class StreamCall:
             engine.give_back(call, now)
             return
         call.ended = True
-        engine.settle(call, outcome, now, error)
+        engine.settle(call, outcome, now, error, ended)
 
     def __del__(self) -> None:
         self.leave()

@@ -22,8 +22,11 @@ from hungframe.events import (
     GenAbandoned,
     GenCancelled,
     GenFail,
+    GenFallback,
+    GenHedge,
     GenReject,
     GenRequest,
+    GenRetry,
     GenSuccess,
     milliseconds,
 )
@@ -58,13 +61,15 @@ class Teller:
             except Exception:
                 self._faults.add(f"sink {place} ({type(sink).__name__})")
 
-    def request(self, timeout: float, budget_before: int | None, would_reject: str | None) -> str:
+    def request(self, timeout: float, budget_before: int | None, would_reject: str | None, waited: float = 0.0) -> str:
         """
         Tell that a call is asked for; return the id that names it from now on.
         """
         call_id = f"{_id_prefix}-{next(_id_count)}"
         timeout_ms = milliseconds(timeout) if timeout < math.inf else None
-        self.tell(GenRequest(self._clock.wall(), self._guard, call_id, timeout_ms, budget_before, would_reject))
+        waited_ms = milliseconds(waited) if waited > 0 else None
+        wall = self._clock.wall()
+        self.tell(GenRequest(wall, self._guard, call_id, timeout_ms, budget_before, would_reject, waited_ms))
         return call_id
 
     def reject(self, call_id: str, reason: str, retry_after: float | None) -> None:
@@ -91,6 +96,24 @@ class Teller:
         Tell that a callee was left behind.
         """
         self.tell(GenAbandoned(self._clock.wall(), self._guard, call_id, orphans, where))
+
+    def retry(self, outcome: Outcome, attempt: int, seconds: float) -> None:
+        """
+        Tell that another attempt is made, so many seconds later.
+        """
+        self.tell(GenRetry(self._clock.wall(), self._guard, outcome.value, attempt, milliseconds(seconds)))
+
+    def hedge(self, attempt: int, seconds: float) -> None:
+        """
+        Tell that another attempt was sent beside, after so many seconds without an answer.
+        """
+        self.tell(GenHedge(self._clock.wall(), self._guard, attempt, milliseconds(seconds)))
+
+    def fallback(self, outcome: Outcome) -> None:
+        """
+        Tell that a caller was given something else.
+        """
+        self.tell(GenFallback(self._clock.wall(), self._guard, outcome.value))
 
     def paused(self, seconds: float) -> None:
         """

@@ -19,6 +19,7 @@ from typing_extensions import ParamSpec
 from hungframe.abort import asyncio_driver, runners
 from hungframe.abort.call import current_call
 from hungframe.abort.threads import Job
+from hungframe.admission import let_in, let_in_sync
 
 if TYPE_CHECKING:
     from hungframe.engine import Engine
@@ -38,9 +39,10 @@ def wrap_async(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]]) ->
     modules = sys.modules
     in_process = limits.isolate == "process"
     elsewhere = in_process or limits.isolate == "thread"
+    waits = limits.waits
 
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        call = begin(limits)
+        call = await let_in(engine, limits) if waits else begin(limits)
         enter(call)
         result: T
         try:
@@ -91,9 +93,10 @@ def wrap_sync(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Callable[P,
     in_worker, enter = runners.in_worker, current_call.set
     here = limits.isolate is None
     in_process = limits.isolate == "process"
+    waits = limits.waits
 
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        call = begin(limits)
+        call = let_in_sync(engine, limits) if waits else begin(limits)
         enter(call)
         others[call] = None
         try:

@@ -384,7 +384,7 @@ def test_a_result_that_cannot_be_sent() -> None:
 
 def raised_by(callee: Callable[..., Any], *args: Any) -> BaseException:
     with pytest.raises(BaseException) as caught:  # noqa: PT011
-        guard.call(callee, *args)
+        guard_of().call(callee, *args)
     return caught.value
 
 
@@ -451,7 +451,7 @@ def test_outcomes() -> None:
     They are read off the exception as if it had been raised here.
     """
     process_guard = guard_of(timeout=30.0)
-    for which, outcome in {"odd": "5xx", "held": "quota", "caused": "connection", "a key": "unknown"}.items():
+    for which, outcome in {"odd": "5xx", "caused": "connection", "a key": "unknown", "held": "quota"}.items():
         with pytest.raises(Exception):  # noqa: B017, PT011
             process_guard.call(callees.raises, which)
         assert 1 == process_guard.snapshot().counts[outcome], which

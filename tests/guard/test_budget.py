@@ -85,12 +85,15 @@ def test_a_call_that_was_sent_has_cost_its_token(error: Exception | None) -> Non
     """
     However it ends.
     """
-    guard = Guard("images", budget=TokenBucket(capacity=2), clock=VirtualClock())
+    clock = VirtualClock()
+    guard = Guard("images", budget=TokenBucket(capacity=2), clock=clock)
 
     if error is None:
         guard.call(str)
     else:
         fail(guard, error)
+    # A 429 is followed by a pause.
+    clock.advance(10)
 
     assert 1 == guard.snapshot().budget
 

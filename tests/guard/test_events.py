@@ -96,9 +96,10 @@ def test_keys_of_a_failure(error: Exception, kind: str) -> None:
     sink = RecordingSink()
     fail(Guard("images", sinks=[sink]), error)
 
-    _, fail_ = told(sink)
+    _, fail_, *pause = told(sink)
 
     assert COMMON | {"id", "kind", "latencyMs"} == fail_.keys()
+    assert (["budget.paused"] if kind == "quota" else []) == [event["evt"] for event in pause]
     assert ("gen.fail", kind) == (fail_["evt"], fail_["kind"])
 
 

@@ -162,12 +162,12 @@ def test_classifier_that_raises_or_answers_nonsense(caplog: pytest.LogCaptureFix
     guard = Guard("images", classify=answer)
 
     assert "done" == guard.call(lambda: "done")
-    fail(guard, StatusError(429))
+    fail(guard, StatusError(503))
     with guard.acquire():
         pass
 
     counts = guard.snapshot().counts
-    assert (2, 1, 3) == (counts["success"], counts["quota"], sum(counts.values()))
+    assert (2, 1, 3) == (counts["success"], counts["5xx"], sum(counts.values()))
     assert 2 <= guard.snapshot().faults
     (record,) = told(caplog)
     assert "images" in record.getMessage() and "classify" in record.getMessage()

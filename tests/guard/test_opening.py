@@ -253,9 +253,12 @@ def test_exact_at_the_thresholds(ends: list[Exception | None], opens: bool) -> N
     """
     It opens at a rate of a half or above once 5 of weight are in the window, and at nothing less.
     """
-    guard = Guard("images", clock=VirtualClock())
+    clock = VirtualClock()
+    guard = Guard("images", clock=clock)
 
     for error in ends:
+        # A 429 is followed by a pause.
+        clock.advance(61)
         guard.call(str) if error is None else fail(guard, error)
 
     assert ("open" if opens else "closed") == guard.snapshot().state

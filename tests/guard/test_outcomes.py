@@ -220,9 +220,9 @@ def test_classifier_of_the_user() -> None:
 
     guard = Guard("images", classify=classify)
 
-    guard.call(lambda: {"error": "overloaded"})
     guard.call(lambda: {"data": []})
     fail(guard, KeyError(), StatusError(500))
+    guard.call(lambda: {"error": "overloaded"})
 
     assert {"quota": 1, "success": 1, "4xx": 1, "5xx": 1} == counted(guard)
 

@@ -90,8 +90,8 @@ def test_failures_are_no_latencies() -> None:
     """
     guard, _ = learned(*[1.0] * 19)
 
-    fail(guard, StatusError(500), StatusError(429), StatusError(404), TimeoutError())
     guard.acquire().settle("cancelled")
+    fail(guard, StatusError(500), StatusError(404), TimeoutError(), StatusError(429))
 
     assert (60.0, None) == (guard.snapshot().timeout, guard.snapshot().p95)
 

@@ -69,13 +69,13 @@ def test_all_together() -> None:
     with guard.acquire() as permit:
         assert (8.0, 58.0) == (permit.timeout, permit.deadline)
         clock.at += 3
-    guard.call(lambda: "slow down")
     fail(guard, StatusError(500))
+    guard.call(lambda: "slow down")
     with pytest.raises(CircuitOpenError) as refused:
         guard.call(str)
 
     assert 7.0 == refused.value.retry_after
-    assert [Outcome.SUCCESS, Outcome.SUCCESS, Outcome.QUOTA, Outcome.SERVER_ERROR] == [
+    assert [Outcome.SUCCESS, Outcome.SUCCESS, Outcome.SERVER_ERROR, Outcome.QUOTA] == [
         outcome for _, outcome in breaker.recorded
     ]
     assert [(0.0, True), (3.0, True)] == timeout.told

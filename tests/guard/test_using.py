@@ -110,10 +110,10 @@ def test_other_classifier() -> None:
     """
     guard = Guard("images")
 
-    guard.using(classify=lambda _: "quota").call(str)
+    guard.using(classify=lambda _: "5xx").call(str)
     guard.call(str)
 
-    assert (1, 1) == (guard.snapshot().counts["quota"], guard.snapshot().counts["success"])
+    assert (1, 1) == (guard.snapshot().counts["5xx"], guard.snapshot().counts["success"])
 
 
 @on_each_backend

@@ -48,6 +48,7 @@ class Call:
         "must_leave",
         "outer",
         "permit",
+        "slot",
         "started_at",
         "task",
         "theirs",
@@ -71,6 +72,8 @@ class Call:
     id: str
     """Names it in events; there only where somebody listens."""
 
+    slot: bool
+    """It holds a slot of its guard's bulkhead; there only where its guard has one."""
     ended: bool
     """The callee has ended: nothing below this call runs any more."""
     aborting: bool
@@ -131,6 +134,37 @@ class _Elsewhere:
     """
 
     clock = SYSTEM_CLOCK
+
+
+def enclose(limits: Limits, began_at: float, ends_at: float) -> Call:
+    """
+    Make a call of which others are parts, and enter it: they end when it does.
+
+    Args:
+        limits: The settings that it was begun with.
+
+        began_at: Instant on the guard's clock.
+
+        ends_at: Instant on it, infinite for none; a deadline around it holds as well.
+    """
+    call = Call()
+    call.limits = limits
+    call.started_at = began_at
+    call.outer = running_call()
+    call.deadline = ends_at if call.outer is None else min(ends_at, call.outer.deadline)
+    call.timeout = call.deadline - began_at
+    call.lane = call.leftover = call.wire = None
+    call.ended = call.aborting = call.disturbed = call.slot = False
+    current_call.set(call)
+    return call
+
+
+def leave(call: Call) -> None:
+    """
+    End a call that others were parts of.
+    """
+    call.ended = True
+    current_call.set(call.outer)
 
 
 def enter_from_elsewhere(seconds: float | None) -> None:

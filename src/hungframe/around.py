@@ -1,0 +1,70 @@
+"""
+What is put around the attempts of a call, as settings: it is hedged, tried again, and falls back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hungframe._core.hedge import Hedge
+    from hungframe._core.retry import Retry
+    from hungframe.engine import Engine
+
+# Whether the work may be done twice: always, never, or as the call's arguments say.
+Idempotent = bool | Callable[..., bool]
+
+
+class Around:
+    """
+    The policies around an attempt.
+
+    Args:
+        retry: Tries again what has failed; None: one attempt.
+
+        hedge: Sends another attempt beside one that takes long; None: none.
+
+        fallback: What the caller gets when a call has failed for good: a
+            value, or a function of the error; None: the error is raised.
+
+        idempotent: Whether the work may be done twice, or a function of the
+            call's arguments that tells.
+    """
+
+    __slots__ = ("fallback", "hedge", "idempotent", "retry")
+
+    def __init__(
+        self,
+        retry: Retry | None = None,
+        hedge: Hedge | None = None,
+        fallback: Any = None,
+        idempotent: Idempotent = True,
+    ) -> None:
+        self.retry = retry
+        self.hedge = hedge
+        self.fallback = fallback
+        self.idempotent = idempotent
+
+    def called(self, engine: Engine, now: float) -> None:
+        """
+        Count a call, of which only a share may be tried again.
+        """
+        retry = self.retry
+        if retry is not None and retry.retry_budget is not None:
+            lock = engine.lock
+            lock.acquire()
+            try:
+                retry.called(now)
+            finally:
+                lock.release()
+
+    def may_repeat(self, engine: Engine, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """
+        Tell whether the work may be done twice.
+        """
+        idempotent = self.idempotent
+        if not callable(idempotent):
+            return idempotent
+        # Who cannot say that it may has not allowed it.
+        return bool(engine.faults.attempt("idempotent()", False, idempotent, *args, **kwargs))

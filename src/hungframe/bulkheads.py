@@ -1,0 +1,131 @@
+"""
+An engine with a bulkhead around its calls: each holds a slot from before it is sent until nothing of it runs any more.
+
+An engine of its own, so that a call of a guard without one pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hungframe._core.outcome import Outcome
+from hungframe.engine import Engine
+from hungframe.errors import BulkheadFullError, CallTimeoutError
+from hungframe.waiting import NotYet, Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hungframe._core.bulkhead import Bulkhead
+    from hungframe._core.line import Ticket
+    from hungframe.abort.call import Call
+    from hungframe.limits import Limits
+
+
+class EngineWithBulkhead(Engine):
+    """
+    An engine whose calls need a slot as well.
+    """
+
+    __slots__ = ("bulkhead",)
+
+    def __init__(self, name: str, bulkhead: Bulkhead, also_shared: Sequence[object] = (), **settings: Any) -> None:
+        super().__init__(name, also_shared=(bulkhead, *also_shared), **settings)
+        self.bulkhead = bulkhead
+
+    def begin(self, limits: Limits, waiting: Waiting | None = None) -> Call:
+        """
+        Take a slot, and ask every other policy.
+        """
+        if waiting is not None and waiting.has_slot:
+            call = super().begin(limits, waiting)
+            call.slot = True
+            return call
+        lock = self.lock
+        lock.acquire()
+        try:
+            entered = self.bulkhead.try_acquire(limits.clock.now(), priority=limits.priority)
+        finally:
+            lock.release()
+        if not entered:
+            if waiting is not None and self.bulkhead.queue:
+                raise NotYet
+            self.refuse_slot(limits)
+        try:
+            call = super().begin(limits, waiting)
+        except BaseException:
+            self.free(limits.clock.now())
+            raise
+        call.slot = True
+        return call
+
+    def refuse_slot(self, limits: Limits, waited: float = 0.0) -> NoReturn:
+        """
+        Refuse a call for which there is no slot.
+        """
+        now = limits.clock.now()
+        budget_before = self.budget_before(now) if self.sinks else None
+        self.refuse(BulkheadFullError, "bulkhead_full", None, limits.timeout.current(now), budget_before, waited)
+
+    def returned(self, call: Call, result: object) -> BaseException | None:
+        """
+        Settle a call whose callee returned, and free its slot.
+        """
+        instead = super().returned(call, result)
+        if call.slot:
+            # It was not settled, since it can change no decision.
+            self._over(call, Outcome.SUCCESS, call.limits.clock.now())
+        return instead
+
+    def settle(
+        self,
+        call: Call,
+        outcome: Outcome,
+        now: float,
+        timed_out: CallTimeoutError | None = None,
+        ended: object = None,
+    ) -> None:
+        """
+        Settle a call, and free its slot unless it has left an orphan behind.
+        """
+        super().settle(call, outcome, now, timed_out, ended)
+        self._over(call, outcome, now)
+
+    def orphan_ended(self, call: Call) -> None:
+        """
+        What held a slot for longer than its caller stayed has ended.
+        """
+        self._over(call, Outcome.CANCELLED, call.limits.clock.now())
+
+    def _over(self, call: Call, outcome: Outcome, now: float) -> None:
+        bulkhead = self.bulkhead
+        lock = self.lock
+        lock.acquire()
+        try:
+            woken: Iterable[Ticket] = ()
+            if bulkhead.is_adaptive and outcome is not Outcome.CANCELLED:
+                woken = bulkhead.record(outcome, now - call.started_at, now, bulkhead.in_flight)
+            if call.ended and call.slot:
+                call.slot = False
+                woken = [*woken, *bulkhead.release(now)]
+        finally:
+            lock.release()
+        for ticket in woken:
+            wake(ticket)
+
+    def free(self, now: float) -> None:
+        """
+        Give back a slot whose call was not sent.
+        """
+        with self.lock:
+            woken = self.bulkhead.release(now)
+        for ticket in woken:
+            wake(ticket)
+
+
+def wake(ticket: Ticket) -> None:
+    """
+    Let who holds *ticket* look again; outside of every lock.
+    """
+    if ticket.wake is not None:
+        ticket.wake()

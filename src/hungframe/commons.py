@@ -1,0 +1,51 @@
+"""
+What guards share that have a bucket in common: one lock, and the lines of calls that wait for its tokens.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hungframe._core.line import Line
+    from hungframe.ports import Budget
+
+
+class Commons:
+    """
+    One lock for all guards that share a policy, and for each set of budgets the calls that wait for it.
+    """
+
+    __slots__ = ("lines", "lock")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        # By the identities of the budgets. Empty where nobody waits.
+        self.lines: dict[tuple[int, ...], Line] = {}
+
+    def after_fork(self) -> None:
+        """
+        Go on in a forked child, where only the thread that forked runs.
+        """
+        # Another thread may have held it, and will never release it here.
+        self.lock = threading.Lock()
+        self.lines = {}
+
+
+def commons_of(budget: Budget | Sequence[Budget] | None, *others: Any) -> Commons:
+    """
+    The commons of a new guard: those of the guard which has the same bucket, or another policy of it.
+
+    A key with one limit and two models is two guards and one bucket. Where
+    several policies come from guards that share none, the commons of the
+    first are taken: a policy belongs to one group of guards.
+    """
+    policies = [*(budget if isinstance(budget, Sequence) else [budget]), *others]
+    shared: list[Any] = [each for each in policies if hasattr(type(each), "shared_under")]
+    held = [each.shared_under for each in shared if each.shared_under is not None]
+    commons: Commons = held[0] if held else Commons()
+    for each in shared:
+        each.shared_under = commons
+    return commons

@@ -1,0 +1,123 @@
+"""
+What is done around the attempts of a call, in one place: it is hedged, tried again, and falls back.
+
+An attempt is what a guard without these does: bulkhead, breaker, budget,
+timeout, abort. One more policy is a file of its own, and a line here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from typing_extensions import ParamSpec
+
+from hungframe._core.outcome import NO_STATUS
+from hungframe.abort.backend import sleep
+from hungframe.attempts import Attempts
+from hungframe.racing import race, race_sync
+from hungframe.wrapping import wrap_async, wrap_sync
+
+if TYPE_CHECKING:
+    from hungframe.engine import Engine
+    from hungframe.limits import Limits
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_NOTHING: frozenset[type] = frozenset()
+
+
+def compose_async(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """
+    Make the coroutine function that calls *fn* under a guard, with what its settings put around an attempt.
+    """
+    attempt = wrap_async(engine, limits, fn)
+    if limits.around is None:
+        return attempt
+    if limits.around.hedge is not None:
+        attempt = race(engine, limits, attempt)
+    now, called, plain = limits.clock.now, limits.around.called, _certain(limits)
+
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        began_at = now()
+        called(engine, began_at)
+        attempts: Attempts | None = None
+        try:
+            while True:
+                try:
+                    result = await attempt(*args, **kwargs)
+                except Exception as error:
+                    attempts = attempts or Attempts(engine, limits, began_at, args, kwargs)
+                    seconds = attempts.failed(error)
+                    if seconds is None and attempts.must_raise(error):
+                        raise
+                else:
+                    if type(result) in plain:
+                        return result
+                    attempts = attempts or Attempts(engine, limits, began_at, args, kwargs)
+                    seconds = attempts.returned(result)
+                    if seconds is None:
+                        return result
+                if seconds is None:
+                    instead = attempts.instead()
+                    return await instead if inspect.isawaitable(instead) else instead  # type: ignore[no-any-return]
+                await sleep(seconds)
+        finally:
+            if attempts is not None:
+                attempts.close()
+            # What this frame holds lives as long as the error that leaves it.
+            del args, kwargs, attempts
+
+    return guarded
+
+
+def compose_sync(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Callable[P, T]:
+    """
+    Make the function that calls *fn* under a guard; likewise.
+    """
+    attempt = wrap_sync(engine, limits, fn)
+    if limits.around is None:
+        return attempt
+    if limits.around.hedge is not None:
+        attempt = race_sync(engine, limits, fn, attempt)
+    now, called, plain = limits.clock.now, limits.around.called, _certain(limits)
+
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        began_at = now()
+        called(engine, began_at)
+        attempts: Attempts | None = None
+        try:
+            while True:
+                try:
+                    result = attempt(*args, **kwargs)
+                except Exception as error:
+                    attempts = attempts or Attempts(engine, limits, began_at, args, kwargs)
+                    seconds = attempts.failed(error)
+                    if seconds is None and attempts.must_raise(error):
+                        raise
+                else:
+                    if type(result) in plain:
+                        return result
+                    attempts = attempts or Attempts(engine, limits, began_at, args, kwargs)
+                    seconds = attempts.returned(result)
+                    if seconds is None:
+                        return result
+                if seconds is None:
+                    return attempts.instead()  # type: ignore[no-any-return]
+                time.sleep(seconds)
+        finally:
+            if attempts is not None:
+                attempts.close()
+            del args, kwargs, attempts
+
+    return guarded
+
+
+def _certain(limits: Limits) -> frozenset[type]:
+    """
+    The types of results that are a success for certain; of any other it must be asked.
+    """
+    return NO_STATUS if limits.classify is None else _NOTHING

@@ -1,0 +1,282 @@
+"""
+A hedged attempt: where no answer comes, another is sent beside it, and the first answer wins.
+
+The loser is cancelled, or left in its thread, and gives its permit back
+(J. Dean and L. A. Barroso, The Tail at Scale, 2013).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from typing_extensions import ParamSpec
+
+from hungframe._core.outcome import Outcome
+from hungframe.abort import runners, threads
+from hungframe.abort.call import Call, current_call, enclose, leave
+from hungframe.abort.parking import ThreadPlace
+from hungframe.admission import let_in_sync
+from hungframe.errors import CallRejectedError
+
+if TYPE_CHECKING:
+    from hungframe.abort.threads import Job
+    from hungframe.engine import Engine
+    from hungframe.limits import Limits
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def race(
+    engine: Engine, limits: Limits, attempt: Callable[P, Coroutine[Any, Any, T]]
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """
+    Make the coroutine function that makes one attempt, or several side by side, each in a task of its own.
+    """
+
+    async def hedged(*args: P.args, **kwargs: P.kwargs) -> T:
+        seconds = delay(engine, limits, args, kwargs)
+        if seconds is None:
+            return await attempt(*args, **kwargs)
+        return await _race(engine, limits, functools.partial(attempt, *args, **kwargs), seconds)  # type: ignore[no-any-return]
+
+    return hedged
+
+
+def delay(engine: Engine, limits: Limits, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float | None:
+    """
+    Seconds until another attempt is sent; None where none is.
+    """
+    around = limits.around
+    if around is None or around.hedge is None or not around.may_repeat(engine, args, kwargs):
+        return None
+    now = limits.clock.now()
+    with engine.lock:
+        return around.hedge.delay(limits.learner.p95(now))
+
+
+class Runs:
+    """
+    The attempts that run side by side, and how those that are over have ended.
+    """
+
+    __slots__ = ("_engine", "_errors", "_limits", "_results", "sent", "won")
+
+    def __init__(self, engine: Engine, limits: Limits) -> None:
+        self._engine = engine
+        self._limits = limits
+        self.sent = 0
+        self.won = False
+        self._results: list[Any] = []
+        self._errors: list[Exception] = []
+
+    @property
+    def running(self) -> int:
+        """How many have not ended."""
+        return self.sent - len(self._results) - len(self._errors)
+
+    @property
+    def more(self) -> bool:
+        """Whether another may be sent."""
+        around = self._limits.around
+        return around is not None and around.hedge is not None and self.sent <= around.hedge.max
+
+    def returned(self, result: Any) -> None:
+        """
+        One has returned: it has won, unless what it returned is a failure.
+        """
+        self._results.append(result)
+        if self._engine.classified(result, self._limits) in (Outcome.SUCCESS, Outcome.CLIENT_ERROR):
+            self.won = True
+
+    def failed(self, error: Exception) -> None:
+        """
+        One has raised.
+        """
+        self._errors.append(error)
+
+    def end(self) -> Any:
+        """
+        The answer of the one that has won; else what the provider said first.
+        """
+        try:
+            if self._results:
+                return self._results[-1]
+            raise next((error for error in self._errors if not isinstance(error, CallRejectedError)), self._errors[0])
+        finally:
+            # A frame that holds the exception which holds the frame is a cycle.
+            self._errors.clear()
+
+
+async def _race(engine: Engine, limits: Limits, attempt: Callable[[], Awaitable[Any]], seconds: float) -> Any:
+    import anyio
+
+    runs = Runs(engine, limits)
+    began_at = limits.clock.now()
+    # Those beside the first end when it does: the call has one deadline.
+    ends_at = began_at + limits.timeout.current(began_at)
+    over = anyio.Event()
+
+    async def run(*, first: bool) -> None:
+        # It runs in a context of its own, so nobody has to leave.
+        whole = None if first else enclose(limits, began_at, ends_at)
+        try:
+            runs.returned(await attempt())
+        except Exception as error:
+            runs.failed(error)
+        finally:
+            over.set()
+            if whole is not None:
+                leave(whole)
+
+    async with anyio.create_task_group() as group:
+        next_at = began_at
+        while not runs.won and (runs.running or not runs.sent):
+            now = limits.clock.now()
+            if runs.more and now >= next_at:
+                runs.sent += 1
+                next_at = now + seconds
+                if runs.sent > 1 and engine.sinks:
+                    engine.teller.hedge(runs.sent, now - began_at)
+                group.start_soon(functools.partial(run, first=runs.sent == 1))
+            over = anyio.Event()
+            with anyio.move_on_after(next_at - now if runs.more else math.inf):
+                await over.wait()
+        group.cancel_scope.cancel()
+    return runs.end()
+
+
+def race_sync(engine: Engine, limits: Limits, fn: Callable[P, T], attempt: Callable[P, T]) -> Callable[P, T]:
+    """
+    Make the function that makes one attempt, or several side by side, each in a thread or process of its own.
+
+    Raises:
+        ValueError: If it could not leave the loser.
+    """
+    if limits.isolate is None:
+        raise ValueError(
+            f"guard {engine.name!r}: hedge needs a thread or a process for each attempt of a sync callee, and "
+            'isolate=None runs it in its caller\'s; use isolate="thread" or "process", or hedge=None for this one'
+        )
+
+    def hedged(*args: P.args, **kwargs: P.kwargs) -> T:
+        seconds = delay(engine, limits, args, kwargs)
+        if seconds is None:
+            return attempt(*args, **kwargs)
+        return _race_sync(engine, limits, fn, args, kwargs, seconds)  # type: ignore[no-any-return]
+
+    return hedged
+
+
+def _race_sync(
+    engine: Engine,
+    limits: Limits,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    seconds: float,
+) -> Any:
+    runs, place = Runs(engine, limits), ThreadPlace()
+    began_at = next_at = limits.clock.now()
+    ends_at = began_at + limits.timeout.current(began_at)
+    sent: list[tuple[Call, Job]] = []
+    try:
+        while not runs.won and (runs.running or not runs.sent):
+            now = limits.clock.now()
+            if runs.more and now >= next_at:
+                runs.sent += 1
+                next_at = now + seconds
+                if runs.sent > 1 and engine.sinks:
+                    engine.teller.hedge(runs.sent, now - began_at)
+                whole = None if runs.sent == 1 else enclose(limits, began_at, ends_at)
+                try:
+                    sent.append(_send(engine, limits, fn, args, kwargs, place.wake))
+                except Exception as error:
+                    runs.failed(error)
+                finally:
+                    if whole is not None:
+                        leave(whole)
+            over = [each for each in sent if not each[1].running or now >= each[0].deadline]
+            for each in over:
+                sent.remove(each)
+                try:
+                    runs.returned(_ended(engine, *each))
+                except Exception as error:
+                    runs.failed(error)
+            if not over:
+                until = min([call.deadline for call, _ in sent], default=now)
+                place.wait(max(0.0, min(until, next_at if runs.more else math.inf) - now))
+        return runs.end()
+    finally:
+        for call, job in sent:
+            _lose(engine, call, job)
+        del fn, args, kwargs, sent
+
+
+def _send(
+    engine: Engine,
+    limits: Limits,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    wake: Callable[[], None],
+) -> tuple[Call, Job]:
+    call = let_in_sync(engine, limits) if limits.waits else engine.begin(limits)
+    before = current_call.get()
+    current_call.set(call)
+    try:
+        # It takes the variables of its caller with it, the call among them.
+        job = runners.job_of(limits, engine.name, fn, args, kwargs)
+        job.notify = wake
+        threads.start(job)
+    except BaseException as error:
+        engine.failed(call, error)
+        raise
+    finally:
+        current_call.set(before)
+    engine.lanes.others[call] = None
+    return call, job
+
+
+def _ended(engine: Engine, call: Call, job: Job) -> Any:
+    """
+    Settle an attempt that has ended, or whose time is up.
+    """
+    engine.lanes.others.pop(call, None)
+    try:
+        try:
+            result = runners.end_of(call, job)
+        finally:
+            if job.running:
+                runners.leave(call, job)
+    except BaseException as raised:
+        error = engine.failed(call, raised)
+        if error is None:
+            raise
+    else:
+        error = engine.returned(call, result)
+        if error is None:
+            return result
+    try:
+        raise error
+    finally:
+        del error
+
+
+def _lose(engine: Engine, call: Call, job: Job) -> None:
+    """
+    Leave an attempt that has lost; what it waits for is ended, if that can be.
+    """
+    engine.lanes.others.pop(call, None)
+    if job.running:
+        runners.leave(call, job)
+    engine.failed(call, _Lost())
+
+
+class _Lost(BaseException):
+    """
+    Another attempt was faster: like a cancellation, it proves nothing.
+    """
