@@ -14,7 +14,7 @@ from hungframe.errors import BulkheadFullError, CallTimeoutError
 from hungframe.waiting import NotYet, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from hungframe._core.bulkhead import Bulkhead
     from hungframe._core.line import Ticket
@@ -38,21 +38,22 @@ class EngineWithBulkhead(Engine):
         Take a slot, and ask every other policy.
         """
         if waiting is not None and waiting.has_slot:
-            call = super().begin(limits, waiting)
+            call = Engine.begin(self, limits, waiting)
             call.slot = True
             return call
+        bulkhead = self.bulkhead
         lock = self.lock
         lock.acquire()
         try:
-            entered = self.bulkhead.try_acquire(limits.clock.now(), priority=limits.priority)
+            entered = bulkhead.try_acquire(priority=limits.priority)
         finally:
             lock.release()
         if not entered:
-            if waiting is not None and self.bulkhead.queue:
+            if waiting is not None and bulkhead.queue:
                 raise NotYet
             self.refuse_slot(limits)
         try:
-            call = super().begin(limits, waiting)
+            call = Engine.begin(self, limits, waiting)
         except BaseException:
             self.free(limits.clock.now())
             raise
@@ -71,10 +72,10 @@ class EngineWithBulkhead(Engine):
         """
         Settle a call whose callee returned, and free its slot.
         """
-        instead = super().returned(call, result)
-        if call.slot:
+        instead = Engine.returned(self, call, result)
+        if call.slot and call.ended:
             # It was not settled, since it can change no decision.
-            self._over(call, Outcome.SUCCESS, call.limits.clock.now())
+            self._over(call, Outcome.SUCCESS, call.limits.clock.now() if self.bulkhead.is_adaptive else call.started_at)
         return instead
 
     def settle(
@@ -99,19 +100,20 @@ class EngineWithBulkhead(Engine):
 
     def _over(self, call: Call, outcome: Outcome, now: float) -> None:
         bulkhead = self.bulkhead
+        woken: Sequence[Ticket] = ()
         lock = self.lock
         lock.acquire()
         try:
-            woken: Iterable[Ticket] = ()
             if bulkhead.is_adaptive and outcome is not Outcome.CANCELLED:
                 woken = bulkhead.record(outcome, now - call.started_at, now, bulkhead.in_flight)
             if call.ended and call.slot:
                 call.slot = False
-                woken = [*woken, *bulkhead.release(now)]
+                woken = [*woken, *freed] if (freed := bulkhead.release(now)) else woken
         finally:
             lock.release()
-        for ticket in woken:
-            wake(ticket)
+        if woken:
+            for ticket in woken:
+                wake(ticket)
 
     def free(self, now: float) -> None:
         """
