@@ -52,6 +52,7 @@ class Row(Enum):
     FULL_INSTANT = ("full, never suspends", Callee.INSTANT)
     FULL_ONCE = ("full, suspends once", Callee.ONCE)
     FULL_FUTURE = ("full, awaits a future", Callee.FUTURE)
+    AROUND_ONCE = ("full with retry and bulkhead, suspends once", Callee.ONCE)
     FULL_OWN_THREAD = ("full, sync, caller's own thread", Callee.SYNC)
     FULL_WORKER = ("full, sync, worker thread", Callee.SYNC)
     REFUSED_ASYNC = ("refusal raised and caught, async", Callee.INSTANT)

@@ -22,7 +22,7 @@ from benchmarks.subjects import (
     open_sync,
     plain,
 )
-from hungframe import AdaptiveTimeout, CircuitBreaker, CircuitOpenError, Guard, TokenBucket
+from hungframe import AdaptiveTimeout, Bulkhead, CircuitBreaker, CircuitOpenError, Guard, Retry, TokenBucket
 
 HUNGFRAME: Final = "hungframe"
 
@@ -65,6 +65,7 @@ def _admitted() -> list[Subject]:
     timeout = Guard("timeout", breaker=None, budget=None, timeout=TIMEOUT)
     complete = "breaker + bucket + learned timeout + abort"
     undecorated = full()
+    around = full(retry=Retry(), bulkhead=Bulkhead(PLENTY))
 
     def acall() -> Any:
         return undecorated.acall(instant)
@@ -77,6 +78,7 @@ def _admitted() -> list[Subject]:
             for callee, _ in _ASYNC
         ),
         *(Subject(row, HUNGFRAME, full()(CALLEES[callee]), complete) for callee, row in _ASYNC),
+        Subject(Row.AROUND_ONCE, HUNGFRAME, around(CALLEES[Callee.ONCE]), f"{complete} + retry + bulkhead"),
         Subject(Row.FULL_INSTANT, f"{HUNGFRAME}, acall", acall, f"{complete}; undecorated, through a def"),
     ]
 

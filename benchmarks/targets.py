@@ -48,6 +48,9 @@ def verdicts(figures: Sequence[Figure], memory: Memory | None, lateness: Sequenc
     """List every promise with its figure, the best of all rounds."""
     full = find(figures, Row.FULL_ONCE, HUNGFRAME)
     result = [Verdict("full async guard, suspending once", 1.0, full.ratio if full else None, "x asyncio.timeout")]
+    around = find(figures, Row.AROUND_ONCE, HUNGFRAME)
+    ratio = around.ratio if around else None
+    result.append(Verdict("the same with retry and bulkhead", 1.3, ratio, "x asyncio.timeout"))
     for promise, row, limit in _ADDED:
         figure = find(figures, row, HUNGFRAME)
         result.append(Verdict(promise, limit, figure.best if figure else None, "ns"))
