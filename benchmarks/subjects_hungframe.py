@@ -65,7 +65,7 @@ def _admitted() -> list[Subject]:
     timeout = Guard("timeout", breaker=None, budget=None, timeout=TIMEOUT)
     complete = "breaker + bucket + learned timeout + abort"
     undecorated = full()
-    around = full(retry=Retry(), bulkhead=Bulkhead(PLENTY))
+    around = full(retry=Retry(), bulkhead=Bulkhead(1000))
 
     def acall() -> Any:
         return undecorated.acall(instant)
