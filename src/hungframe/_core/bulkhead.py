@@ -52,7 +52,7 @@ class Bulkhead:
     (True, True)
     """
 
-    __slots__ = ("_learner", "_limit", "_line", "_queue", "in_flight", "shared_under")
+    __slots__ = ("_learner", "_limit", "_line", "queue", "in_flight", "shared_under")
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Bulkhead:
             self._limit = check.whole("limit", limit, at_least=1)
             if (min, max) != (_LEAST, _MOST):
                 raise ValueError(f'min and max bound a limit that is "adaptive", got limit={limit!r}')
-        self._queue = check.whole("queue", queue, at_least=0)
+        self.queue = check.whole("queue", queue, at_least=0)
         self._line = Line()
         # Slots that are taken, those included that were handed over to a
         # ticket whose owner has not woken yet.
@@ -83,9 +83,9 @@ class Bulkhead:
 
     def __repr__(self) -> str:
         if self._learner is None:
-            return f"Bulkhead({self._limit!r}, queue={self._queue!r})"
+            return f"Bulkhead({self._limit!r}, queue={self.queue!r})"
         least, most = self._learner.least, self._learner.most
-        return f"Bulkhead('adaptive', queue={self._queue!r}, min={least!r}, max={most!r})"
+        return f"Bulkhead('adaptive', queue={self.queue!r}, min={least!r}, max={most!r})"
 
     @property
     def limit(self) -> int:
@@ -144,7 +144,7 @@ class Bulkhead:
             return ticket, _NOBODY
         line = self._line
         woken = _NOBODY
-        if len(line) >= self._queue:
+        if len(line) >= self.queue:
             least = line.last()
             if least is None or least.priority >= priority:
                 return None, _NOBODY
