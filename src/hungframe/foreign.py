@@ -207,6 +207,19 @@ class ForeignBudget:
         """Take."""
         return self._faults.attempt("budget.try_acquire()", True, self._budget.try_acquire, tokens, now)
 
+    def charge(self, tokens: float, now: float) -> None:
+        """Take what was used besides; a port that cannot owe is asked for what it has of it."""
+        self._faults.attempt("budget.charge()", None, self._charge, tokens, now)
+
+    def _charge(self, tokens: float, now: float) -> None:
+        charge = getattr(self._budget, "charge", None)
+        if callable(charge):
+            charge(tokens, now)
+        elif not self._budget.try_acquire(tokens, now):
+            there = min(tokens, self._budget.available(now))
+            if there > 0:
+                self._budget.try_acquire(there, now)
+
     def give_back(self, tokens: float, now: float) -> None:
         """Give back."""
         self._faults.attempt("budget.give_back()", None, self._budget.give_back, tokens, now)

@@ -6,13 +6,43 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 from hungframe._core.waiting import wait
 
-if TYPE_CHECKING:
-    from hungframe.ports import Budget
+
+class Purse(Protocol):
+    """
+    What a guard takes from: a budget, or several as one, that can be charged for what was used in the end.
+
+    An amount is a number; for several budgets also a tuple with a number for
+    each.
+    """
+
+    def try_acquire(self, tokens: Any, now: float) -> bool:
+        """Take all or none."""
+        ...
+
+    def charge(self, tokens: Any, now: float) -> None:
+        """Take, whether it is there or not."""
+        ...
+
+    def give_back(self, tokens: Any, now: float) -> None:
+        """Put back."""
+        ...
+
+    def available(self, now: float) -> int:
+        """Count the whole tokens that could be taken."""
+        ...
+
+    def retry_after(self, tokens: Any, now: float) -> float:
+        """Tell in how many seconds they can be taken."""
+        ...
+
+    def pause(self, until: float) -> None:
+        """Grant nothing until then."""
+        ...
 
 
 class Unlimited:
@@ -30,6 +60,11 @@ class Unlimited:
         Grant the tokens, unless paused.
         """
         return now >= self._paused_until
+
+    def charge(self, tokens: float, now: float) -> None:
+        """
+        There is always enough.
+        """
 
     def give_back(self, tokens: float, now: float) -> None:
         """
@@ -58,30 +93,47 @@ class Unlimited:
 class AllOf:
     """
     Several budgets as one: a call takes from all of them, or from none.
+
+    Tokens are one number for all, or a tuple with one for each.
     """
 
     __slots__ = ("_budgets",)
 
-    def __init__(self, budgets: Sequence[Budget]) -> None:
+    def __init__(self, budgets: Sequence[Purse]) -> None:
         self._budgets = tuple(budgets)
 
-    def try_acquire(self, tokens: float, now: float) -> bool:
+    def _each(self, tokens: float | tuple[float, ...]) -> Iterator[tuple[Purse, float]]:
+        amounts = tokens if isinstance(tokens, tuple) else (tokens,) * len(self._budgets)
+        return zip(self._budgets, amounts, strict=True)
+
+    def try_acquire(self, tokens: float | tuple[float, ...], now: float) -> bool:
         """
         Take the tokens from each budget, or from none.
         """
-        for position, budget in enumerate(self._budgets):
-            if not budget.try_acquire(tokens, now):
-                for taken in self._budgets[:position]:
-                    taken.give_back(tokens, now)
+        taken: list[tuple[Purse, float]] = []
+        for budget, amount in self._each(tokens):
+            if not budget.try_acquire(amount, now):
+                for earlier, its_amount in taken:
+                    earlier.give_back(its_amount, now)
                 return False
+            taken.append((budget, amount))
         return True
 
-    def give_back(self, tokens: float, now: float) -> None:
+    def charge(self, tokens: float | tuple[float, ...], now: float) -> None:
+        """
+        Take the tokens from each, whether they are there or not.
+        """
+        for budget, amount in self._each(tokens):
+            if amount:
+                budget.charge(amount, now)
+
+    def give_back(self, tokens: float | tuple[float, ...], now: float) -> None:
         """
         Put the tokens back into each.
         """
-        for budget in self._budgets:
-            budget.give_back(tokens, now)
+        for budget, amount in self._each(tokens):
+            if amount:
+                budget.give_back(amount, now)
 
     def available(self, now: float) -> int:
         """
@@ -89,11 +141,11 @@ class AllOf:
         """
         return min(budget.available(now) for budget in self._budgets)
 
-    def retry_after(self, tokens: float, now: float) -> float:
+    def retry_after(self, tokens: float | tuple[float, ...], now: float) -> float:
         """
-        Until the last of them has the tokens.
+        Until the last of them has its tokens: what has come by then stays, so that all have theirs.
         """
-        return max(budget.retry_after(tokens, now) for budget in self._budgets)
+        return max(budget.retry_after(amount, now) for budget, amount in self._each(tokens))
 
     def pause(self, until: float) -> None:
         """
