@@ -192,7 +192,7 @@ def _leave_line(engine: Engine, line: Line, ticket: Ticket) -> None:
 
 def _refuse_token(engine: Engine, limits: Limits, now: float, waiting: Waiting) -> NoReturn:
     with engine.lock:
-        retry_after = engine.budget.retry_after(1, now)
+        retry_after = engine.budget.retry_after(limits.amounts, now)
     budget_before = engine.budget_before(now) if engine.sinks else None
     timeout, waited = limits.timeout.current(now), now - waiting.began_at
     if now < engine.paused_until:

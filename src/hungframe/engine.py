@@ -18,6 +18,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NoReturn
 
 from hungframe._core.backoff import PauseBackoff
+from hungframe._core.cost import Amounts
 from hungframe._core.hint import hint_of
 from hungframe._core.outcome import NO_STATUS, Outcome, classify
 from hungframe._core.states import NO_PERMIT, Permit, Refusal
@@ -116,19 +117,20 @@ class Engine(Policies):
             elif answer.probe:
                 timeout = longest
             permit = answer
+        amounts = limits.amounts
         if self.limited:
             lock = self.lock
             lock.acquire()
             try:
-                granted = self._is_next(waiting) and self.budget.try_acquire(1, now)
+                granted = self._is_next(waiting) and self.budget.try_acquire(amounts, now)
             finally:
                 lock.release()
         else:
-            granted = self.budget.try_acquire(1, now)
+            granted = self.budget.try_acquire(amounts, now)
         if not granted:
             with self.lock:
                 self.breaker.release(permit, now)
-                retry_after = self.budget.retry_after(1, now)
+                retry_after = self.budget.retry_after(amounts, now)
             if waiting is not None and limits.waits_for_token:
                 raise NotYet(retry_after)
             if now < self.paused_until:
@@ -141,6 +143,7 @@ class Engine(Policies):
         call.timeout = timeout
         call.deadline = now + timeout
         call.permit = permit
+        call.amounts = amounts
         call.outer = outer
         call.lane = call.leftover = call.wire = None
         call.ended = call.aborting = call.disturbed = call.slot = False
@@ -166,10 +169,10 @@ class Engine(Policies):
 
     def give_back(self, call: Call, now: float) -> None:
         """
-        Take permit and token back from a call that was not sent.
+        Take permit and tokens back from a call that was not sent.
         """
         with self.lock:
-            self.budget.give_back(1, now)
+            self.budget.give_back(call.amounts, now)
         call.ended = True
         self.settle(call, Outcome.CANCELLED, now)
 
@@ -226,7 +229,7 @@ class Engine(Policies):
         call.ended = True
         limits = call.limits
         now = limits.clock.now()
-        if type(result) in NO_STATUS and limits.classify is None:
+        if type(result) in NO_STATUS and not limits.reads_result:
             seconds = now - call.started_at
             if seconds <= self.unmoved_up_to and not limits.learns_apart:
                 pending = self.pending
@@ -240,7 +243,7 @@ class Engine(Policies):
         elif type(result) in _NOT_BEGUN:
             return self._returned_not_begun(call, result, now)
         else:
-            self.settle(call, self.classified(result, limits), now, ended=result)
+            self.settle_result(call, self.classified(result, limits), result, now)
         return None
 
     def _returned_not_begun(self, call: Call, result: Any, now: float) -> TypeError:
@@ -269,7 +272,8 @@ class Engine(Policies):
         # swallowed a cancellation of which nobody can tell whose it was. Its
         # result is good, and proves nothing then.
         swallowed = not asyncio_driver.COUNTS_CANCELS and call.ambiguous_at > -math.inf
-        self.settle(call, _CANCELLED if swallowed else self.classified(result, call.limits), now, ended=result)
+        outcome = _CANCELLED if swallowed else self.classified(result, call.limits)
+        self.settle_result(call, outcome, result, now)
         return None
 
     def _interrupted(self, call: Call, now: float) -> BaseException | None:
@@ -428,6 +432,24 @@ class Engine(Policies):
                 seconds = self.resting.pause(started_at, now, random.random)
         if seconds is not None:
             self.pause(seconds)
+
+    def settle_budget(self, call: Call, used: Amounts, now: float) -> None:
+        """
+        Give back what *call* has taken and not used; charge what it has used and not taken.
+        """
+        taken = call.amounts
+        if used != taken:
+            with self.lock:
+                self.faults.attempt("used()", None, call.limits.cost.settle, self.budget, taken, used, now)
+
+    def settle_result(self, call: Call, outcome: Outcome, result: object, now: float) -> None:
+        """
+        Settle *call*, which ended with *result*, and the budget by what a success tells that it has used.
+        """
+        limits = call.limits
+        if limits.measures and outcome is _SUCCESS:
+            self.settle_budget(call, limits.cost.measured(call.amounts, result, self.faults.add), now)
+        self.settle(call, outcome, now, ended=result)
 
     def settle(
         self,

@@ -18,7 +18,7 @@ from hungframe.abort import steps
 from hungframe.abort.backend import sleep
 from hungframe.admission import let_in, let_in_sync
 from hungframe.attempts import Attempts
-from hungframe.by_key import limits_for
+from hungframe.by_arguments import limits_for
 from hungframe.streams import StreamCall
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing_extensions import ParamSpec
 from hungframe import flag
 from hungframe._core import check
 from hungframe._core.bulkhead import Bulkhead
+from hungframe._core.cost import Asks, Used
 from hungframe._core.hedge import Hedge
 from hungframe._core.outcome import Outcome
 from hungframe._core.retry import Retry
@@ -22,7 +23,7 @@ from hungframe._core.states import BreakerState
 from hungframe.abort.watchdog import LoopWatch
 from hungframe.around import Around, Idempotent
 from hungframe.attempt import Attempt
-from hungframe.by_key import limits_for, wrap_async_by_key, wrap_sync_by_key
+from hungframe.by_arguments import limits_for, wrap_async_by_arguments, wrap_sync_by_arguments
 from hungframe.callees import body_of, is_coroutine_function, is_plain, is_stream
 from hungframe.composition import compose_async, compose_sync
 from hungframe.events import LoopBlocked, milliseconds
@@ -53,6 +54,13 @@ class Guard:
         breaker: A `Breaker` port, `CircuitBreaker()` by default; None: no breaker.
 
         budget: A `Budget` port, or several, of which a call takes from all or none; None: no limit.
+
+        cost: Tokens that a call takes from each budget that names no cost of
+            its own: a number above 0, or a function of the call's arguments.
+
+        used: A function of the result that tells the tokens a call really
+            used of each budget that names neither cost nor used of its own;
+            None, also from the function: the cost.
 
         timeout: A `TimeoutPolicy` port, `AdaptiveTimeout()` by default; a
             number of seconds; None: no deadline of its own.
@@ -133,6 +141,8 @@ class Guard:
         *,
         breaker: Breaker | Default | None = DEFAULT,
         budget: Budget | Sequence[Budget] | None = None,
+        cost: Asks = 1,
+        used: Used | None = None,
         timeout: TimeoutPolicy | float | Default | None = DEFAULT,
         grace: float | Default = DEFAULT,
         max_orphans: int = 32,
@@ -167,6 +177,8 @@ class Guard:
             max_wait=max_wait,
             priority=priority,
             around=around_of(retry, hedge, fallback, idempotent),
+            cost=cost,
+            used=used,
         )
 
     def __repr__(self) -> str:
@@ -196,6 +208,8 @@ class Guard:
         idempotent: Idempotent | Default = DEFAULT,
         priority: float | Default = DEFAULT,
         classify: Classifier | Default | None = DEFAULT,
+        cost: Asks | Default = DEFAULT,
+        used: Used | Default | None = DEFAULT,
     ) -> Guard:
         """
         Give a view with other settings for its calls; all state is shared with this guard.
@@ -227,6 +241,8 @@ class Guard:
                 around.fallback if fallback is DEFAULT else fallback,
                 around.idempotent if idempotent is DEFAULT else idempotent,
             ),
+            cost=old.cost.default if cost is DEFAULT else cost,
+            used=old.cost.default_used if used is DEFAULT else used,
         )
         return view
 
@@ -247,11 +263,11 @@ class Guard:
         body = body_of(fn)
         if is_stream(body):
             return cast("F", functools.wraps(fn)(wrap_stream(self._engine, self._limits, fn, body)))
-        by_key = self._limits.by_key
+        by_arguments = self._limits.by_arguments
         if inspect.iscoroutinefunction(body):
-            wrap: Callable[..., Any] = wrap_async_by_key if by_key else compose_async
+            wrap: Callable[..., Any] = wrap_async_by_arguments if by_arguments else compose_async
         else:
-            wrap = wrap_sync_by_key if by_key else compose_sync
+            wrap = wrap_sync_by_arguments if by_arguments else compose_sync
         return cast("F", functools.wraps(fn)(wrap(self._engine, self._limits, fn)))
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -270,7 +286,7 @@ class Guard:
         guarded: Callable[P, T]
         if is_plain(fn) or not (body := _checked_sync(fn)):
             limits = self._limits
-            if limits.by_key:
+            if limits.by_arguments:
                 limits = limits_for(self._engine, limits, args, kwargs)
             guarded = compose_sync(self._engine, limits, fn)
         else:
@@ -300,22 +316,30 @@ class Guard:
                 f"acall() awaits one answer, got the generator function {fn!r}; iterate over `call({_name(fn)}, ...)`"
             )
         limits = self._limits
-        if limits.by_key:
-            return wrap_async_by_key(self._engine, limits, fn)(*args, **kwargs)
+        if limits.by_arguments:
+            return wrap_async_by_arguments(self._engine, limits, fn)(*args, **kwargs)
         return compose_async(self._engine, limits, fn)(*args, **kwargs)
 
-    def attempt(self) -> Attempt:
+    def attempt(self, cost: float | None = None) -> Attempt:
         """
         Guard a block: `async with guard.attempt():` or `with guard.attempt():`.
 
         A block cannot be abandoned: at its deadline an async one is cancelled, and a sync one
         sees the deadline through `current_deadline()`.
-        """
-        return Attempt(self._engine, self._limits)
 
-    def acquire(self) -> GuardPermit:
+        Args:
+            cost: As of `acquire`. A block has no result that would tell what was used.
+        """
+        return Attempt(self._engine, self._limits.by_hand(cost))
+
+    def acquire(self, cost: float | None = None) -> GuardPermit:
         """
         Ask for one call that is made by hand; never waits.
+
+        Args:
+            cost: Tokens, where a cost function would tell them from the
+                arguments of a call. Where there is no such function it stands
+                for the guard's `cost`; None: that.
 
         Returns:
             A permit, to be settled or cancelled once.
@@ -323,20 +347,29 @@ class Guard:
         Raises:
             CallRejectedError: If the guard refuses.
 
+            TypeError: If there is a cost function, and no *cost*.
+
         >>> guard = Guard("images")
         >>> permit = guard.acquire()
         >>> permit.timeout
         60.0
         >>> permit.settle("success")
         """
-        return GuardPermit(self._engine.begin(self._limits), self._engine)
+        return GuardPermit(self._engine.begin(self._limits.by_hand(cost)), self._engine)
 
-    def open_stream(self) -> StreamCall:
+    def open_stream(self, *args: object, cost: float | None = None) -> StreamCall:
         """
         Ask for one call in many steps that is made by hand: each step is awaited through what this returns.
 
+        Args:
+            args: What cost functions are asked with: a client gives its request.
+
+            cost: As of `acquire`, instead.
+
         Raises:
             CallRejectedError: If the guard refuses.
+
+            TypeError: If there is a cost function, and neither.
 
         >>> guard, numbers = Guard("images"), iter([1, 2])
         >>> stream = guard.open_stream()
@@ -346,7 +379,12 @@ class Guard:
         >>> guard.snapshot().counts["success"]
         1
         """
-        return StreamCall(self._engine, self._engine.begin(self._limits))
+        limits = self._limits
+        if cost is None and args and limits.amounts is None:
+            limits = limits.costing(limits.cost.of(args, {}))
+        elif cost is not None or limits.amounts is None:
+            limits = limits.costing(limits.cost.by_hand(cost))
+        return StreamCall(self._engine, self._engine.begin(limits))
 
     # -- seeing and steering ----------------------------------------------------
 

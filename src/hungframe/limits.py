@@ -5,8 +5,9 @@ The settings that hold for one call, and may differ between views of one guard.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from hungframe._core.cost import ONE, Amounts, Cost
 from hungframe._core.per_key import TimeoutPerKey
 from hungframe._core.timeouts import CappedTimeout
 from hungframe.ports import Classifier, Clock
@@ -58,6 +59,8 @@ class Limits:
 
         between_items: Most seconds from one item of a stream to the next; None: no limit.
 
+        cost: What a call asks of the budget.
+
         waits_for_slot: Whether a call may wait where the bulkhead is full.
 
         waits_for_token: Whether a call waits where the budget is empty, and is not refused.
@@ -70,11 +73,13 @@ class Limits:
     """
 
     __slots__ = (
+        "amounts",
         "around",
         "between_items",
-        "by_key",
+        "by_arguments",
         "classify",
         "clock",
+        "cost",
         "first_item",
         "given_grace",
         "grace",
@@ -82,8 +87,10 @@ class Limits:
         "learner",
         "learns_apart",
         "max_wait",
+        "measures",
         "policy",
         "priority",
+        "reads_result",
         "timeout",
         "total_timeout",
         "waits",
@@ -102,6 +109,7 @@ class Limits:
         classify: Classifier | None,
         first_item: float | None = None,
         between_items: float | None = None,
+        cost: Cost = ONE,
         *,
         waits_for_slot: bool = False,
         waits_for_token: bool = False,
@@ -110,6 +118,14 @@ class Limits:
         around: Around | None = None,
     ) -> None:
         self.clock = clock
+        self.cost = cost
+        # What this call takes of the budget, as `Amounts`; None where its
+        # arguments must be asked first, which is done before it begins.
+        self.amounts: Any = cost.constant
+        # Whether the result tells what was used of the budget.
+        self.measures = cost.measures
+        # Whether a result means more than that there is one.
+        self.reads_result = classify is not None or cost.measures
         self.total_timeout = total_timeout
         self._under(policy, learner, learns_apart)
         self.given_grace = grace
@@ -126,8 +142,8 @@ class Limits:
 
     def _under(self, policy: LearnedTimeout, learner: LearnedTimeout, learns_apart: bool) -> None:
         self.policy = policy
-        # Whether the timeout depends on the call's arguments.
-        self.by_key = isinstance(policy, TimeoutPerKey)
+        # Whether timeout or cost depend on the call's arguments.
+        self.by_arguments = isinstance(policy, TimeoutPerKey) or self.cost.constant is None
         self.timeout = policy if self.total_timeout is None else CappedTimeout(policy, self.total_timeout)
         self.learner = learner
         self.learns_apart = learns_apart
@@ -141,3 +157,27 @@ class Limits:
             setattr(limits, name, getattr(self, name))
         limits._under(policy, policy, True)
         return limits
+
+    def costing(self, amounts: Amounts) -> Limits:
+        """
+        The same settings for a call that takes *amounts* of the budget.
+        """
+        other = Limits.__new__(Limits)
+        for name in Limits.__slots__:
+            setattr(other, name, getattr(self, name))
+        other.amounts = amounts
+        return other
+
+    def by_hand(self, cost: float | None) -> Limits:
+        """
+        The same settings for a call without arguments or a result: *cost* says what it takes.
+
+        Raises:
+            TypeError, ValueError: As `Cost.by_hand`.
+        """
+        if cost is None and self.amounts is not None and not self.measures:
+            return self
+        other = self.costing(self.cost.by_hand(cost))
+        other.measures = False
+        other.reads_result = self.classify is not None
+        return other

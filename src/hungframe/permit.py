@@ -44,23 +44,34 @@ class GuardPermit:
         """
         return self._call.timeout
 
-    def settle(self, outcome: Outcome | str) -> None:
+    def settle(self, outcome: Outcome | str, used: float | None = None) -> None:
         """
         Tell how the call ended.
 
         Args:
             outcome: An `Outcome`, or its name; "cancelled" is `cancel`.
 
+            used: Tokens that the call really used of the budget: the
+                difference to its cost goes back, or is owed; None: the cost.
+
         Raises:
-            ValueError: If *outcome* is no outcome's name.
+            TypeError: If *used* is no number.
+
+            ValueError: If *outcome* is no outcome's name; if *used* is
+                negative, or told of a cancelled call.
 
             RuntimeError: If the permit was settled or cancelled before.
         """
         known = Outcome(outcome)
         if known is Outcome.CANCELLED:
+            if used is not None:
+                raise ValueError(f"used must not be told of a call that was cancelled, got {used!r}")
             self.cancel()
             return
+        call = self._call
+        amounts = call.amounts if used is None else call.limits.cost.used_by_hand(call.amounts, used)
         self._close()
+        self._engine.settle_budget(call, amounts, self._engine.clock.now())
         self._engine.settle(self._call, known, self._engine.clock.now())
 
     def cancel(self) -> None:

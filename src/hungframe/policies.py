@@ -18,7 +18,7 @@ from hungframe import flag
 from hungframe._core.backoff import PauseBackoff
 from hungframe._core.breaker import CircuitBreaker
 from hungframe._core.bucket import TokenBucket
-from hungframe._core.budgets import AllOf, Unlimited
+from hungframe._core.budgets import AllOf, Purse, Unlimited
 from hungframe._core.latency import AdaptiveTimeout
 from hungframe._core.no_breaker import NoBreaker
 from hungframe._core.open_time import OpenTime
@@ -67,6 +67,7 @@ class Policies:
         "counts",
         "enabled",
         "faults",
+        "given_budget",
         "lanes",
         "limited",
         "line_key",
@@ -102,6 +103,8 @@ class Policies:
         self.clock = clock_of(clock, self.faults)
         self.breaker = self._breaker_of(breaker)
         self.budget = self._budget_of(budget)
+        # As the user gave it: each bucket tells what a call costs.
+        self.given_budget = tuple(budget) if isinstance(budget, Sequence) else budget
         self.timeout = self.timeout_of(timeout)
         self.commons = commons_of(budget, *also_shared)
         self.lock = self.commons.lock
@@ -143,7 +146,7 @@ class Policies:
             return breaker
         return ForeignBreaker(breaker, self.faults)
 
-    def _budget_of(self, budget: Budget | Sequence[Budget] | None) -> Budget:
+    def _budget_of(self, budget: Budget | Sequence[Budget] | None) -> Purse:
         if budget is None:
             return Unlimited()
         if isinstance(budget, Sequence):

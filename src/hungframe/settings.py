@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hungframe._core import check
 from hungframe._core.breaker import CircuitBreaker
 from hungframe._core.bulkhead import Bulkhead
+from hungframe._core.cost import ONE, Asks, Cost, Used
 from hungframe._core.hedge import Hedge
 from hungframe._core.latency import AdaptiveTimeout
 from hungframe._core.per_key import TimeoutPerKey
@@ -125,6 +126,8 @@ def limits_of(
     max_wait: float | None,
     priority: float,
     around: Around | None,
+    cost: Asks,
+    used: Used | None,
 ) -> Limits:
     """
     Make the settings that hold for one call.
@@ -161,7 +164,15 @@ def limits_of(
         max_wait=max_wait,
         priority=priority,
         around=around,
+        cost=_cost_of(engine, cost, used),
     )
+
+
+def _cost_of(engine: Engine, cost: Asks, used: Used | None) -> Cost:
+    if engine.given_budget is None and cost == 1 and used is None and not isinstance(cost, bool):
+        # Most guards, and a service may keep one for each of 100,000 keys.
+        return ONE
+    return Cost(engine.given_budget, cost, used)
 
 
 def checked_timeout(timeout: TimeoutPolicy | float | None) -> TimeoutPolicy | float | None:

@@ -47,7 +47,18 @@ class StreamCall:
             the stream is closed.
     """
 
-    __slots__ = ("_asked", "_asking", "_call", "_engine", "_steps", "_swallowed", "_then", "_time", "_unsettled")
+    __slots__ = (
+        "_asked",
+        "_asking",
+        "_call",
+        "_engine",
+        "_result",
+        "_steps",
+        "_swallowed",
+        "_then",
+        "_time",
+        "_unsettled",
+    )
 
     def __init__(self, engine: Engine, call: Call, *, at_end: Callable[[], Awaitable[Any]] | None = None) -> None:
         # Popped by whoever settles: a single step, so that of two one does.
@@ -64,6 +75,8 @@ class StreamCall:
         self._asked = self._asking = self._swallowed = False
         # As what it is to be settled when the step that goes on is over.
         self._then: Outcome | None = None
+        # What `done` was given; None: nothing tells what was used.
+        self._result: object = None
         engine.lanes.others[call] = None
 
     def settled(self) -> bool:
@@ -230,13 +243,16 @@ class StreamCall:
 
     def done(self, result: object = None) -> None:
         """
-        The stream has ended, and *result* tells how: a response with a status code is read by that.
+        The stream has ended, and *result* tells how: a response with a status code is read by that, and a
+        `used` of the budget's, which is asked only where there is a result.
 
         Once it is settled nothing is settled again, by this or any other;
         during a step, this waits for its end.
         """
         if self._unsettled:
             outcome = self._engine.classified(result, self._call.limits)
+            if self._then is None:
+                self._result = result
             # On 3.10 the callee may have swallowed its caller's cancellation:
             # then its end proves nothing.
             self._settle(Outcome.CANCELLED if self._swallowed else outcome, ended=result)
@@ -282,7 +298,11 @@ class StreamCall:
             engine.give_back(call, now)
             return
         call.ended = True
-        engine.settle(call, outcome, now, error, ended)
+        result, self._result = self._result, None
+        if result is None:
+            engine.settle(call, outcome, now, error, ended)
+        else:
+            engine.settle_result(call, outcome, result, now)
 
     def __del__(self) -> None:
         self.leave()

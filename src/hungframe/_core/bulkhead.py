@@ -52,7 +52,7 @@ class Bulkhead:
     (True, True)
     """
 
-    __slots__ = ("_learner", "_limit", "_line", "queue", "in_flight", "shared_under")
+    __slots__ = ("_learner", "_limit", "_line", "in_flight", "queue", "shared_under")
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine
 
+    from hungframe._core.cost import Amounts
     from hungframe._core.states import Permit
     from hungframe.abort.lanes import LoopLane
     from hungframe.abort.leftovers import Leftover
@@ -33,6 +34,7 @@ class Call:
     __slots__ = (
         "aborting",
         "ambiguous_at",
+        "amounts",
         "cancel_args",
         "cancels_before",
         "cancels_seen",
@@ -67,6 +69,8 @@ class Call:
     deadline: float
     """Instant on the guard's clock; infinite where there is none."""
     permit: Permit
+    amounts: Amounts
+    """Tokens that it has taken: a number, or one for each of several budgets."""
     outer: Call | None
     """The guarded call within which this one runs."""
     id: str

@@ -50,7 +50,7 @@ def opened(guard: Guard, request: Any) -> StreamCall | CallRejectedError:
         CallRejectedError: If it refuses, and the caller's SDK lets that through.
     """
     try:
-        return guard.open_stream()
+        return guard.open_stream(request)
     except CallRejectedError as refusal:
         if not _refusal.must_be_an_answer(request.headers):
             raise

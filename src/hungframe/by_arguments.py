@@ -1,7 +1,7 @@
 """
-Calls whose timeout depends on their arguments: the settings of each, and a wrapper that looks them up.
+Calls whose timeout or cost depends on their arguments: the settings of each, and a wrapper that looks them up.
 
-A wrapper of its own, so that a call without a key pays nothing for those that have one.
+A wrapper of its own, so that other calls pay nothing for that.
 """
 
 from __future__ import annotations
@@ -25,13 +25,24 @@ T = TypeVar("T")
 
 def limits_for(engine: Engine, limits: Limits, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Limits:
     """
-    Find the settings for a call with these arguments; those without a key if the user's function fails.
+    Find the settings for a call with these arguments: the timeout without a key if the user's key function fails.
+
+    Raises:
+        ValueError: If a cost function returned no cost. What it raises is raised.
     """
-    policy = limits.policy
-    if not isinstance(policy, TimeoutPerKey):
+    if not limits.by_arguments:
         return limits
-    found = engine.faults.attempt("timeout key()", None, _policy_of, engine, policy, args, kwargs)
-    return limits if found is None else limits.under(found)
+    try:
+        amounts = limits.cost.of(args, kwargs) if limits.amounts is None else limits.amounts
+        policy = limits.policy
+        if isinstance(policy, TimeoutPerKey):
+            found = engine.faults.attempt("timeout key()", None, _policy_of, engine, policy, args, kwargs)
+            if found is not None:
+                limits = limits.under(found)
+        return limits if limits.amounts == amounts else limits.costing(amounts)
+    finally:
+        # What this frame holds lives as long as the error that leaves it.
+        del args, kwargs
 
 
 def _policy_of(engine: Engine, policy: TimeoutPerKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AdaptiveTimeout:
@@ -42,11 +53,11 @@ def _policy_of(engine: Engine, policy: TimeoutPerKey, args: tuple[Any, ...], kwa
         return policy.of(key)
 
 
-def wrap_async_by_key(
+def wrap_async_by_arguments(
     engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]]
 ) -> Callable[P, Coroutine[Any, Any, T]]:
     """
-    Make the coroutine function that calls *fn* under a guard, with the timeout of its key.
+    Make the coroutine function that calls *fn* under a guard, with the settings of its arguments.
     """
 
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -59,9 +70,9 @@ def wrap_async_by_key(
     return guarded
 
 
-def wrap_sync_by_key(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Callable[P, T]:
+def wrap_sync_by_arguments(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Callable[P, T]:
     """
-    Make the function that calls *fn* under a guard, with the timeout of its key.
+    Make the function that calls *fn* under a guard, with the settings of its arguments.
     """
 
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
