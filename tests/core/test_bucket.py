@@ -242,6 +242,88 @@ def test_an_earlier_instant_gets_no_more() -> None:
     assert 120.0 == bucket.retry_after(1, 40.0)
 
 
+def test_a_debt_is_refilled_first() -> None:
+    """
+    Three owed and one asked for are four tokens' time, to the moment.
+    """
+    bucket = TokenBucket()
+    bucket.charge(8, 0.0)
+
+    assert 240.0 == bucket.retry_after(1, 0.0)
+    assert not bucket.try_acquire(1, 239.9)
+    assert bucket.try_acquire(1, 240.0)
+
+
+def test_nobody_sees_a_debt_as_tokens() -> None:
+    """
+    There is never less than nothing, and never more than the capacity.
+    """
+    bucket = TokenBucket()
+    bucket.charge(1000, 0.0)
+    assert [0, 0, 1] == [bucket.available(now) for now in (0.0, 59_700.0, 59_760.0)]
+
+    bucket.give_back(2000, 0.0)
+
+    assert [5, 5] == [bucket.available(now) for now in (0.0, 1e6)]
+
+
+def test_charging_takes_what_is_there_first() -> None:
+    """
+    And of a bucket that has long been full no more than it holds is there.
+    """
+    bucket = TokenBucket()
+    bucket.charge(2, 1e6)
+
+    assert 3 == bucket.available(1e6)
+    assert bucket.try_acquire(3, 1e6)
+
+
+def test_a_pause_stops_no_charge() -> None:
+    """
+    What was used was used.
+    """
+    bucket = TokenBucket()
+    bucket.pause(60.0)
+    bucket.charge(5, 0.0)
+
+    assert 1 == bucket.available(60.0)
+
+
+def test_what_is_free_is_granted_in_debt() -> None:
+    """
+    Nothing asked for is there at once, unless there is a pause.
+    """
+    bucket = TokenBucket()
+    bucket.charge(8, 0.0)
+    assert bucket.try_acquire(0, 0.0) and 0.0 == bucket.retry_after(0, 0.0)
+
+    bucket.pause(30.0)
+
+    assert not bucket.try_acquire(0, 29.0) and 1.0 == bucket.retry_after(0, 29.0)
+
+
+@pytest.mark.parametrize("tokens", [-1, math.nan, math.inf, 1e308])
+def test_a_charge_that_cannot_be_is_refused(tokens: float) -> None:
+    """
+    Also one whose refilling would take longer than floats can tell: nothing would ever be granted again.
+    """
+    bucket = TokenBucket()
+
+    with pytest.raises(ValueError, match="tokens must be at least 0 and finite, got "):
+        bucket.charge(tokens, 0.0)
+
+    assert 5 == bucket.available(0.0)
+
+
+def test_it_shows_what_was_set() -> None:
+    """
+    Cost and used only where there are any.
+    """
+    assert "TokenBucket(capacity=5, refill_every=60.0)" == repr(TokenBucket())
+    assert f"TokenBucket(capacity=5, refill_every=60.0, cost=2, used={len!r})" == repr(TokenBucket(cost=2, used=len))
+    assert 5 == TokenBucket().capacity
+
+
 @pytest.mark.parametrize("name", ["capacity", "refill_every"])
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])
 def test_a_setting_out_of_range_is_refused(name: str, value: float) -> None:

@@ -56,12 +56,21 @@ class BucketModel:
         if self.paused(now):
             return {False}
         wanted = decimal(tokens)
+        if not wanted:
+            return {True}
         return {self._after(late) >= wanted for late in (-slack(now), slack(now))}
 
     def take(self, tokens: float) -> None:
         """
         Take *tokens*, by a few millionths too many within the slack.
         """
+        self.tokens -= decimal(tokens)
+
+    def charge(self, tokens: float, now: Fraction) -> None:
+        """
+        Take *tokens* whether they are there or not.
+        """
+        self.look(now)
         self.tokens -= decimal(tokens)
 
     def give_back(self, tokens: float, now: Fraction) -> None:
@@ -86,7 +95,7 @@ class BucketModel:
         if self.paused(now):
             return {0}
         least, most = (math.floor(self._after(d)) for d in (-slack(now), slack(now)))
-        return set(range(max(0, least), most + 1))
+        return set(range(max(0, least), max(0, most) + 1))
 
     def retry_after(self, tokens: float, now: Fraction) -> Fraction | None:
         """
@@ -97,7 +106,7 @@ class BucketModel:
         if wanted > self.capacity:
             return None
         pause = self.paused_until - now if self.paused_until is not None else Fraction(0)
-        refill = (wanted - self.tokens) * self.refill_every
+        refill = (wanted - self.tokens) * self.refill_every if wanted else Fraction(0)
         return max(Fraction(0), pause, refill)
 
     def edges(self) -> list[Fraction]:
