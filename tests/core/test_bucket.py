@@ -331,7 +331,7 @@ def test_a_setting_out_of_range_is_refused(name: str, value: float) -> None:
     What cannot be meant is refused where it is given, with its name and value.
     """
     with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
-        TokenBucket(**{name: value})
+        TokenBucket(**{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["capacity", "refill_every"])

@@ -90,10 +90,10 @@ def test_what_a_function_may_not_return(value: Any) -> None:
     """
     bucket = TokenBucket(capacity=5, cost=lambda: value)
 
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError, match="must return a finite number from 0 to the capacity") as refused:
         Cost(bucket, 1, None).of((), {})
 
-    for told in (repr(bucket.cost), repr(value), "from 0 to the capacity of the bucket, 5"):
+    for told in (repr(bucket.cost), repr(value), "the capacity of the bucket, 5"):
         assert told in str(refused.value)
 
 
