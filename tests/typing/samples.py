@@ -142,6 +142,10 @@ async def main() -> None:
         reveal_type(permit.timeout)  # float
         permit.settle("success")
         permit.settle(Outcome.QUOTA)
+    with guard.acquire(cost=5) as permit:
+        permit.settle("success", used=2.5)
+    with guard.attempt(cost=5):
+        reveal_type(TokenBucket(10, cost=len, used=lambda answer: answer.total).capacity)  # float
     reveal_type(current_deadline())  # float | None
     reveal_type(time_left())  # float | None
     reveal_type(guard.snapshot().counts["success"])  # int
@@ -262,6 +266,10 @@ guard.snapshot().state = "open"  # error
 Guard(5)  # error
 Guard("images", breaker=NoBreaker())  # error
 Guard("images", budget=5)  # error
+Guard("images", cost="5")  # error
+Guard("images", used=5)  # error
+guard.acquire(cost="5")  # error
+TokenBucket(cost="5")  # error
 Guard("images", budget=TokenBucket)  # error
 Guard("images", timeout="5")  # error
 Guard("images", isolate="x")  # error
