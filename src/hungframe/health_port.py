@@ -91,7 +91,8 @@ class Health:
 
     def current_budget(self) -> int:
         """
-        Count the calls that the budget allows now; without a budget, as many as there are numbers.
+        Count the tokens that the budget has now: calls, where each costs one; without a budget, as many as there are
+        numbers.
         """
         engine = self._engine
         with engine.lock:

@@ -297,7 +297,7 @@ class Policies:
 
     def budget_left(self, now: float) -> int | None:
         """
-        Whole calls that the budget allows; None without a budget, unless that is paused.
+        Whole tokens of the scarcest budget; None without a budget, unless that is paused.
         """
         return self.budget.available(now) if self.limited or now < self.paused_until else None
 

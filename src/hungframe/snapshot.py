@@ -26,7 +26,7 @@ class Snapshot:
     weight: float
     """Weight of the outcomes in the window."""
     budget: int | None
-    """Calls that the budget allows now; None without a budget."""
+    """Whole tokens that the scarcest budget has now: calls, where each costs one; None without a budget."""
     timeout: float | None
     """What the next call would be given; None for no limit."""
     p95: float | None

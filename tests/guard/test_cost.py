@@ -403,6 +403,20 @@ def test_a_permit_takes_the_cost_it_is_given() -> None:
     assert 10 == left(bucket, clock)
 
 
+def test_a_free_call_takes_nothing() -> None:
+    """
+    It does not wait for tokens that are owed.
+    """
+    guard = limited(cost=size)[0]
+    guard.acquire(cost=30).settle("success", used=170)
+
+    assert 0 == guard.call(size, "")
+    with pytest.raises(BudgetExhaustedError) as refused:
+        guard.call(size, "x")
+
+    assert 71.0 == refused.value.retry_after
+
+
 def test_a_permit_does_not_ask_for_usage() -> None:
     """
     It has no result: `used=` tells it.
@@ -415,7 +429,10 @@ def test_a_permit_does_not_ask_for_usage() -> None:
     with guard.attempt():
         pass
 
-    assert (100 - 20 - 3 - 20, 0) == (left(bucket, clock), guard.snapshot().faults)
+    with guard.using(classify=lambda ended: None).attempt():
+        pass
+
+    assert (100 - 20 - 3 - 20 - 20, 0) == (left(bucket, clock), guard.snapshot().faults)
 
 
 def test_without_arguments_a_cost_function_cannot_be_asked() -> None:
