@@ -36,10 +36,10 @@ _STANDARD_ERRORS = 1.75
 # latency of a provider with capacity to spare, and a limit that grows goes
 # beyond that now and then.
 _QUICKER, _SLOWER = 0.2, 0.03
-# Twice fewer calls, and they take as long as before: that was not the crowd,
-# calls have become slower. What is usual goes most of the way at once. (Once
+# After so many cuts in a row, calls that take as long as before: that was not
+# the crowd, calls have become slower, and what they take now is usual. (One cut
 # is not enough: a provider that loses capacity is still becoming slower.)
-_NOT_OURS, _IN_VAIN = 0.7, 2
+_IN_VAIN = 2
 
 # A cut goes a little below what the latency asks for, so that what was queued
 # drains, and calls are seen as quick as they can be.
@@ -88,15 +88,14 @@ class AdaptiveLimit:
         "_before",
         "_busy",
         "_cut_at",
+        "_cuts",
         "_ended",
         "_exact",
-        "_in_vain",
         "_lost",
         "_peak",
         "_quick_below",
         "_squares",
         "_sum",
-        "_to_judge",
         "_took_before",
         "_usual",
         "_variance",
@@ -120,12 +119,11 @@ class AdaptiveLimit:
         self._variance = 0.0
         # Calls count that began since then.
         self._cut_at = -math.inf
-        # The last cut for latency, to be judged by the next round: how deep it
-        # was (0: judged), what calls took before, how many such cuts in a row
-        # changed nothing, and the limit before the first of these.
-        self._to_judge = self._took_before = 0.0
-        self._in_vain = 0
+        # Cuts for latency in a row, the limit before the first of them, and the
+        # most that a round took which asked for one.
+        self._cuts = 0
         self._before = self._exact
+        self._took_before = 0.0
         # Of this round: calls that ended, those that timed out, those that ended
         # while half of the limit was in use, the most in flight, and the sums
         # of the logarithms and of their squares.
@@ -185,12 +183,13 @@ class AdaptiveLimit:
                 self._quick_below = in_use / 2
             return self._cut_to(in_use * max(_DEEPEST_CUT, 1 - lost), now)
         if excess > 0.0:
-            factor = max(_DEEPEST_CUT, _DRAIN * math.exp(-excess))
-            self._to_judge, self._took_before = -math.log(factor), mean
-            if not self._in_vain:
-                self._before = in_use
+            if not self._cuts:
+                self._before, self._took_before = in_use, mean
+            self._cuts += 1
+            self._took_before = max(self._took_before, mean)
             self._quick_below = 0.0
-            return self._cut_to(in_use * factor, now)
+            return self._cut_to(in_use * max(_DEEPEST_CUT, _DRAIN * math.exp(-excess)), now)
+        self._cuts = 0
         self._begin_round()
         return False
 
@@ -204,18 +203,17 @@ class AdaptiveLimit:
             self._usual, self._variance = mean, variance
             return mean, 0.0
         self._variance += 0.2 * (variance - self._variance)
-        above = mean - self._usual
-        rate = _SLOWER if above > 0 else _QUICKER
-        if self._to_judge:
-            fell = mean <= self._took_before - self._to_judge / 2
-            self._in_vain = 0 if fell else self._in_vain + 1
-            self._to_judge = 0.0
-            if self._in_vain >= _IN_VAIN:
-                rate, self._quick_below = _NOT_OURS, self._before
-        self._usual += rate * above
-        above = mean - self._usual
         noise = math.sqrt(self._variance / self._ended)
-        return mean, (above - noise if above > _TOLERANCE + _STANDARD_ERRORS * noise else 0.0)
+        least = _TOLERANCE + _STANDARD_ERRORS * noise
+        above = mean - self._usual
+        if self._cuts >= _IN_VAIN and above > least:
+            asked = math.log(self._before / self._exact)
+            if mean > self._took_before - asked / 2:
+                self._usual, self._quick_below, self._cuts = mean, self._before, 0
+                return mean, 0.0
+        self._usual += (_SLOWER if above > 0 else _QUICKER) * above
+        above = mean - self._usual
+        return mean, (above - noise if above > least else 0.0)
 
     def _in_use(self) -> float:
         """
