@@ -26,6 +26,7 @@ from hungframe.attempt import Attempt
 from hungframe.by_arguments import limits_for, wrap_async_by_arguments, wrap_sync_by_arguments
 from hungframe.callees import body_of, is_coroutine_function, is_plain, is_stream
 from hungframe.composition import compose_async, compose_sync
+from hungframe.engine import Engine
 from hungframe.events import LoopBlocked, milliseconds
 from hungframe.generators import wrap_stream
 from hungframe.health_port import Health
@@ -133,7 +134,7 @@ class Guard:
     1
     """
 
-    __slots__ = ("_engine", "_limits")
+    __slots__ = ("__weakref__", "_engine", "_limits")
 
     def __init__(
         self,
@@ -500,3 +501,10 @@ def _checked_sync(fn: object) -> Any:
 
 def _name(fn: object) -> str:
     return getattr(fn, "__name__", "fn")
+
+
+def engine_behind(guard: Guard) -> Engine:
+    """
+    The shared state of a guard, for those that read it more cheaply than by a snapshot.
+    """
+    return guard._engine  # pyright: ignore[reportPrivateUsage]

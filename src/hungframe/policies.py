@@ -18,7 +18,7 @@ from hungframe import flag
 from hungframe._core.backoff import PauseBackoff
 from hungframe._core.breaker import CircuitBreaker
 from hungframe._core.bucket import TokenBucket
-from hungframe._core.budgets import AllOf, Purse, Unlimited
+from hungframe._core.budgets import AllOf, Purse, Unlimited, is_full
 from hungframe._core.latency import AdaptiveTimeout
 from hungframe._core.no_breaker import NoBreaker
 from hungframe._core.open_time import OpenTime
@@ -300,6 +300,19 @@ class Policies:
         Whole tokens of the scarcest budget; None without a budget, unless that is paused.
         """
         return self.budget.available(now) if self.limited or now < self.paused_until else None
+
+    def is_idle(self, now: float, shared: Sequence[object] = ()) -> bool:
+        """
+        Tell whether a new guard could take this one's place: nothing runs, and nothing is known that forbids a call.
+
+        Args:
+            shared: Budgets that others have as well, so that what was taken from them stays known.
+        """
+        if self.orphans.running or any(not call.ended for call in self.lanes.in_flight()):
+            return False
+        with self.lock:
+            closed = self.breaker.state(now) is BreakerState.CLOSED or isinstance(self.breaker, NoBreaker)
+            return closed and now >= self.paused_until and is_full(self.budget, now, shared)
 
     def open_today(self, now: float) -> float:
         """

@@ -320,6 +320,13 @@ class CircuitBreaker:
 
     # -- steering -------------------------------------------------------------
 
+    def half_open(self, now: float) -> None:
+        """
+        Let the next call be a probe, however long it would have stayed open; in any other state nothing changes.
+        """
+        if self._override is None and self.state(now) is BreakerState.OPEN:
+            self._start(BreakerState.HALF_OPEN)
+
     def force_open(self, now: float) -> None:
         """
         Refuse every call until `reset` or `disable`.

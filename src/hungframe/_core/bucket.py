@@ -155,6 +155,12 @@ class TokenBucket:
         missing = max(0.0, self._full_at - now - _SLACK)
         return max(0, math.floor(self._capacity - missing / self._refill_every))
 
+    def is_full(self, now: float) -> bool:
+        """
+        Tell whether it is as a new one would be: full, and not paused.
+        """
+        return self._full_at <= now and now >= self._paused_until
+
     def retry_after(self, tokens: float, now: float) -> float:
         """
         Tell in how many seconds *tokens* can be taken; infinity for more than the capacity.

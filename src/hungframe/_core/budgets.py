@@ -77,6 +77,12 @@ class Unlimited:
         """
         return 0 if now < self._paused_until else sys.maxsize
 
+    def is_full(self, now: float) -> bool:
+        """
+        Tell whether it is not paused.
+        """
+        return now >= self._paused_until
+
     def retry_after(self, tokens: float, now: float) -> float:
         """
         Seconds left of the pause.
@@ -141,6 +147,12 @@ class AllOf:
         """
         return min(budget.available(now) for budget in self._budgets)
 
+    def is_full(self, now: float, besides: Sequence[object] = ()) -> bool:
+        """
+        Tell whether each is, those *besides* apart; one that cannot tell is taken for full.
+        """
+        return all(is_full(budget, now, besides) for budget in self._budgets)
+
     def retry_after(self, tokens: float | tuple[float, ...], now: float) -> float:
         """
         Until the last of them has its tokens: what has come by then stays, so that all have theirs.
@@ -153,3 +165,18 @@ class AllOf:
         """
         for budget in self._budgets:
             budget.pause(until)
+
+
+def is_full(budget: Budget, now: float, besides: Sequence[object] = ()) -> bool:
+    """
+    Tell whether *budget* is as a new one would be, so that nothing is lost with it; True where it cannot tell.
+
+    Args:
+        besides: Budgets that are not lost, since others have them as well.
+    """
+    if any(budget is each for each in besides):
+        return True
+    if isinstance(budget, AllOf):
+        return budget.is_full(now, besides)
+    told: Any = getattr(budget, "is_full", None)
+    return told is None or bool(told(now))

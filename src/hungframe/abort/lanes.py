@@ -186,6 +186,14 @@ class Lanes:
             if not lane.loop.is_closed():
                 yield from list(lane.calls)
 
+    def count(self) -> int:
+        """
+        About how many are in flight, without a look at each: a stream that is being asked may count twice.
+        """
+        return len(self.others) + sum(
+            len(lane.calls) for lane in list(self._loops.values()) if not lane.loop.is_closed()
+        )
+
     def forget(self, keep: set[Call]) -> None:
         """
         Drop all calls but those to *keep*: after a fork the other threads' calls do not run in the child.
