@@ -24,6 +24,7 @@ from hungframe.errors import (
     WorkerDiedError,
 )
 from hungframe.guard import Guard
+from hungframe.guard_set import GuardSet
 from hungframe.snapshot import Snapshot
 from hungframe.wire import WireReport
 
@@ -39,6 +40,7 @@ __all__ = [
     "CircuitOpenError",
     "Guard",
     "Hedge",
+    "GuardSet",
     "HungframeError",
     "Outcome",
     "Permit",
