@@ -256,7 +256,7 @@ def test_a_slow_one_is_looked_at_once_in_a_while() -> None:
         seldom[guards.choose(KEYS)] += 1
 
     assert 8 <= often["eu"] <= 10
-    assert 8 <= seldom["eu"] <= 9
+    assert 1 <= seldom["eu"] <= 9
 
 
 def test_it_is_not_looked_at_while_its_last_call_is_out() -> None:
