@@ -39,6 +39,7 @@ ONCE = {
         "test_window_machine",
     ),
     "examples": ("test_demo",),
+    "guard": ("test_guard_set_simulated",),
     "testing": ("test_provider_sdks",),
     "transport": (
         "test_abort_connect",
