@@ -8,8 +8,10 @@ import asyncio
 import gc
 import inspect
 import os
+import sys
 import threading
 import time
+import tracemalloc
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
@@ -555,11 +557,16 @@ def test_threads_over_many_keys_lose_no_call() -> None:
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=many, args=(seed,)) for seed in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=many, args=(seed,)) for seed in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
 
     assert [] == errors
     assert all(0 == each.in_flight for each in guards.snapshot().values())
@@ -625,3 +632,23 @@ def test_a_set_is_one_of_learning_timeouts_too() -> None:
     fail(guards["eu"], ValueError())
 
     assert {"eu": 50.0, "us": 65.0} == {key: each.timeout for key, each in guards.snapshot().items()}
+
+
+def test_a_set_adds_little_to_what_a_guard_weighs() -> None:
+    """
+    Its place in the order, and its name.
+    """
+    guards = GuardSet("images", max_guards=10_000)
+
+    def weighs(make: Callable[[int], object]) -> float:
+        make(-1)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            kept = [make(nth) for nth in range(500)]
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0] / len(kept)
+        finally:
+            tracemalloc.stop()
+
+    assert weighs(lambda nth: guards[nth]) - weighs(lambda nth: Guard("images")) < 300

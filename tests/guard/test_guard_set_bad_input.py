@@ -4,11 +4,13 @@ What is wrong with a guard set is refused where it is given, with what would do.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
 
-from hungframe import AdaptiveTimeout, CircuitBreaker, GuardSet, TokenBucket
+from hungframe import AdaptiveTimeout, CircuitBreaker, Guard, GuardSet, TokenBucket
+from hungframe.each_key import GuardSettings
 
 NAN, INF = float("nan"), float("inf")
 
@@ -199,3 +201,12 @@ def test_a_callable_budget_is_a_budget() -> None:
     guards = GuardSet("images", budget=budget)
     guards["eu"].acquire().settle("success")
     assert 0 == guards["us"].snapshot().budget
+
+
+def test_every_setting_of_a_guard_is_one_of_a_set() -> None:
+    """
+    Also to a type checker, which reads them off `GuardSettings`.
+    """
+    guards = set(inspect.signature(Guard).parameters) - {"name"}
+
+    assert guards == set(GuardSettings.__annotations__)

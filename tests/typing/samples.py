@@ -20,6 +20,7 @@ from hungframe import (
     CallTimeoutError,
     CircuitBreaker,
     Guard,
+    GuardSet,
     Outcome,
     Permit,
     Refusal,
@@ -63,6 +64,38 @@ async def numbers() -> AsyncIterator[int]:
 @guard.using(timeout=5)
 def draw_quickly(prompt: str) -> bytes:
     return b""
+
+
+def region_of(prompt: str, *, region: str = "eu", **others: object) -> str:
+    return region
+
+
+guards = GuardSet(
+    "images",
+    key=region_of,
+    max_guards=100,
+    timeout=lambda: AdaptiveTimeout(ceiling=300.0),
+    breaker=CircuitBreaker,
+    budget=[TokenBucket(), lambda key: TokenBucket(capacity=1)],
+    isolate=None,
+)
+GuardSet("images", timeout=20, breaker=lambda key: None if key == "eu" else CircuitBreaker())
+GuardSet("images", timeout=lambda key: 5.0 if key == "eu" else 20.0, budget=TokenBucket())
+
+
+@guards
+def draw_there(prompt: str, *, region: str = "eu") -> bytes:
+    return b""
+
+
+@guards
+async def draw_there_async(prompt: str, *, region: str = "eu") -> bytes:
+    return b""
+
+
+@guards
+async def chunks_there(prompt: str, *, region: str = "eu") -> AsyncGenerator[bytes, str]:
+    yield b""
 
 
 class Studio:
@@ -134,6 +167,18 @@ async def main() -> None:
         reveal_type(line)  # bytes
     reveal_type(lines("a cat").send("more"))  # bytes
     reveal_type(guard(len)("abc"))  # int
+    reveal_type(draw_there("a cat", region="us"))  # bytes
+    reveal_type(await draw_there_async("a cat", region="us"))  # bytes
+    async for chunk in chunks_there("a cat", region="us"):
+        reveal_type(chunk)  # bytes
+    reveal_type(await guards.acall(plain_async, "a cat", size=2))  # bytes
+    reveal_type(guards.call(plain, "a cat", size=2))  # bytes
+    reveal_type(guards["eu"].call(plain, "a cat", size=2))  # bytes
+    reveal_type(guards.choose(["eu", "us"]))  # str
+    reveal_type(guards.choose({("eu", 1), ("us", 2)}))  # tuple[str, int]
+    reveal_type(guards.snapshot()["eu"].state)  # str
+    reveal_type("eu" in guards)  # bool
+    reveal_type(len(guards))  # int
     async with guard.attempt() as attempt:
         reveal_type(attempt.deadline)  # float
     with guard.attempt() as attempt:
@@ -233,9 +278,15 @@ Guard(
 WRONG = """
 from __future__ import annotations
 
-from hungframe import CircuitBreaker, Guard, TokenBucket
+from hungframe import CircuitBreaker, Guard, GuardSet, TokenBucket
 
 guard = Guard("images")
+guards = GuardSet("images", key=str)
+
+
+@guards
+def draw_there(prompt: str) -> bytes:
+    return b""
 
 
 @guard
@@ -276,6 +327,15 @@ Guard("images", isolate="x")  # error
 Guard("images", sinks=print)  # error
 Guard("images", breaker=CircuitBreaker)  # error
 Guard("images", timeuot=5)  # error
+draw_there(5)  # error
+guards.call(draw, 5)  # error
+guards.acall(draw_async, 5)  # error
+GuardSet(5)  # error
+GuardSet("images", timeuot=5)  # error
+GuardSet("images", breaker=CircuitBreaker())  # error
+GuardSet("images", timeout="5")  # error
+GuardSet("images", key="region")  # error
+guards.choose(5)  # error
 with guard.attempt() as attempt:
     attempt.deadline = 5.0  # error
 """
