@@ -115,6 +115,12 @@ class EngineWithBulkhead(Engine):
             for ticket in woken:
                 wake(ticket)
 
+    def waiting(self) -> int:
+        """
+        How many calls wait to be let in, by the bulkhead or by the budget.
+        """
+        return super().waiting() + self.bulkhead.waiting
+
     def free(self, now: float) -> None:
         """
         Give back a slot whose call was not sent.

@@ -159,6 +159,9 @@ def _budget(engine: Engine, now: float) -> float:
     """
     Seconds until the budget has a token.
     """
+    if engine.waiting():
+        # Who comes now stands behind them.
+        return math.inf
     if not engine.limited and now >= engine.paused_until:
         return 0.0
     with engine.lock:

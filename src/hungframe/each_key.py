@@ -12,9 +12,14 @@ from typing_extensions import TypedDict
 
 from hungframe import flag
 from hungframe._core.budgets import Unlimited
+from hungframe._core.bulkhead import Bulkhead
+from hungframe._core.cost import Asks, Used
+from hungframe._core.hedge import Hedge
+from hungframe._core.retry import Retry
+from hungframe.around import Idempotent
 from hungframe.guard import Guard
 from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, TimeoutPolicy
-from hungframe.settings import Isolate
+from hungframe.settings import Isolate, OnEmpty
 
 BreakerFactory = Callable[[], Breaker | None] | Callable[[Any], Breaker | None]
 BudgetFactory = Callable[[], Budget | None] | Callable[[Any], Budget | None]
@@ -28,13 +33,23 @@ class GuardSettings(TypedDict, total=False):
 
     breaker: BreakerFactory | None
     budget: Budget | BudgetFactory | Sequence[Budget | BudgetFactory] | None
+    cost: Asks
+    used: Used | None
     timeout: TimeoutFactory | float | None
     grace: float
     max_orphans: int
     isolate: Isolate
+    on_empty: OnEmpty
+    max_wait: float | None
     total_timeout: float | None
     first_item: float | None
     between_items: float | None
+    retry: Retry | Callable[..., Retry | None] | None
+    hedge: Hedge | Callable[..., Hedge | None] | None
+    bulkhead: Bulkhead | int | Callable[..., Bulkhead | int | None] | None
+    fallback: Any
+    idempotent: Idempotent
+    priority: float
     classify: Classifier | None
     sinks: Sequence[EventSink]
     enabled: flag.Enabled

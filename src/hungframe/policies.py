@@ -301,6 +301,14 @@ class Policies:
         """
         return self.budget.available(now) if self.limited or now < self.paused_until else None
 
+    def waiting(self) -> int:
+        """
+        How many calls wait to be let in.
+        """
+        lines = self.commons.lines
+        line = lines.get(self.line_key) if lines else None
+        return 0 if line is None else len(line)
+
     def is_idle(self, now: float, shared: Sequence[object] = ()) -> bool:
         """
         Tell whether a new guard could take this one's place: nothing runs, and nothing is known that forbids a call.
@@ -308,7 +316,7 @@ class Policies:
         Args:
             shared: Budgets that others have as well, so that what was taken from them stays known.
         """
-        if self.orphans.running or any(not call.ended for call in self.lanes.in_flight()):
+        if self.orphans.running or any(not call.ended for call in self.lanes.in_flight()) or self.waiting():
             return False
         with self.lock:
             closed = self.breaker.state(now) is BreakerState.CLOSED or isinstance(self.breaker, NoBreaker)

@@ -97,7 +97,7 @@ def _bulkhead(bulkhead: object) -> Bulkhead | None:
     raise TypeError(f"bulkhead must be a Bulkhead, a whole number of calls or None, got {bulkhead!r}")
 
 
-def around_of(retry: Retry | None, hedge: Hedge | None, fallback: Any, idempotent: Idempotent) -> Around | None:
+def around_of(retry: Any, hedge: Any, fallback: Any, idempotent: Idempotent) -> Around | None:
     """
     What is put around the attempts of a call; None for nothing.
     """

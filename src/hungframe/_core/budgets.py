@@ -167,7 +167,7 @@ class AllOf:
             budget.pause(until)
 
 
-def is_full(budget: Budget, now: float, besides: Sequence[object] = ()) -> bool:
+def is_full(budget: object, now: float, besides: Sequence[object] = ()) -> bool:
     """
     Tell whether *budget* is as a new one would be, so that nothing is lost with it; True where it cannot tell.
 
