@@ -171,6 +171,27 @@ class CircuitBreaker:
         next_at = self._next_probe_at()
         if now < next_at:
             return Refusal("half_open", wait(next_at, now))
+        return self._give_probe(now, timeout)
+
+    def acquire_probe(self, now: float, *, timeout: float = 90.0) -> Permit | Refusal:
+        """
+        Ask for a probe of a prober, which keeps a distance of its own: `probe_every` is not asked.
+
+        Half-open only, and one at a time, whoever has the other.
+
+        Args:
+            now: Seconds on the caller's clock.
+
+            timeout: Seconds within which the probe will have ended.
+        """
+        state = self.state(now)
+        if state is not BreakerState.HALF_OPEN:
+            return Refusal(str(state), self.retry_after(now))
+        if self._probe is not None and now < self._probe_lease_until:
+            return Refusal("half_open", wait(self._probe_lease_until, now))
+        return self._give_probe(now, timeout)
+
+    def _give_probe(self, now: float, timeout: float) -> Permit:
         self._probe = Permit(self.generation, probe=True)
         self._probe_lease_until = now + timeout
         self._probe_started_before = self._probe_started_at

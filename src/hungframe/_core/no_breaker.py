@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from hungframe._core.outcome import Outcome
-from hungframe._core.states import BreakerState, Permit
+from hungframe._core.states import BreakerState, Permit, Refusal
 
 
 class NoBreaker:
@@ -28,6 +28,12 @@ class NoBreaker:
         """
         assert self.shared_permit is not None
         return self.shared_permit
+
+    def acquire_probe(self, now: float, *, timeout: float = 90.0) -> Permit | Refusal:
+        """
+        There is nothing to probe.
+        """
+        return Refusal("disabled", None)
 
     def record(self, permit: Permit, outcome: Outcome | str, now: float, *, seconds: float | None = None) -> None:
         """
