@@ -191,7 +191,7 @@ class Engine(Policies):
         lock = self.lock
         lock.acquire()
         try:
-            answer = self.breaker.acquire(now, timeout=report_within)
+            answer = self.ask(now, report_within)
         finally:
             lock.release()
         if self.breaker.generation != self.breaker_seen:
@@ -505,6 +505,8 @@ class Engine(Policies):
             if outcome is _CANCELLED:
                 breaker.release(call.permit, now)
             else:
+                if outcome is not _SUCCESS:
+                    self.failed_with(outcome, now)
                 breaker.record(call.permit, outcome, now, seconds=seconds)
             self.unmoved_up_to = self.unmoved(now)
         finally:

@@ -208,6 +208,34 @@ class BudgetPaused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeScheduled(Event):
+    """
+    The provider is to be probed in `in_ms`, by a prober or by the next call; None: no time can be named. `kind`
+    is why: `timeout`, `burst` or `quota`.
+    """
+
+    evt: ClassVar[str] = "probe.scheduled"
+
+    kind: str
+    in_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeEnded(Event):
+    """
+    A prober's probe has ended. What it has brought is not to be stored: `no_store` is always true.
+    """
+
+    evt: ClassVar[str] = "probe.result"
+
+    id: str
+    kind: str
+    outcome: str
+    latency_ms: int
+    no_store: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class LoopBlocked(Event):
     """
     An event loop has not run for `blocked_ms`; `where` is what it hangs in.

@@ -128,6 +128,18 @@ class ForeignBreaker:
             raise TypeError(f"acquire() must return a Permit or a Refusal, got {answer!r}")
         return answer
 
+    def acquire_probe(self, now: float, *, timeout: float = 90.0) -> Permit | Refusal:
+        """Ask it for a prober's probe, by `acquire_probe` if it has that."""
+        state = self.state(now)
+        if state != BreakerState.HALF_OPEN:
+            return Refusal(str(state), self.retry_after(now))
+        own: Any = getattr(self._breaker, "acquire_probe", None)
+        if not callable(own):
+            return self.acquire(now, timeout=timeout)
+        # A prober that cannot ask makes no probe; it asks again.
+        answer = self._faults.attempt("breaker.acquire_probe()", None, own, now, timeout=timeout)
+        return answer if isinstance(answer, (Permit, Refusal)) else Refusal("half_open", None)
+
     def record(self, permit: Permit, outcome: Outcome | str, now: float, *, seconds: float | None = None) -> None:
         """Tell it, unless it never gave that permit."""
         if permit is NO_PERMIT:

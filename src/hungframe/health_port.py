@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from hungframe.engine import Engine
 
 
+# Seconds; a report is settled at once.
+_REPORTED_WITHIN = 90.0
+
+
 class Health:
     """
     The health port of a guard.
@@ -59,7 +63,8 @@ class Health:
             engine.counts[outcome.ordinal] += 1
             if seconds is not None:
                 engine.teach(engine.timeout, seconds, now, completed=True)
-            permit = engine.breaker.acquire(now)
+            permit = engine.ask(now, _REPORTED_WITHIN)
+            engine.failed_with(outcome, now)
             if not isinstance(permit, Refusal):
                 engine.breaker.record(permit, outcome, now, seconds=seconds)
         engine.notice(now)
@@ -87,7 +92,7 @@ class Health:
             return True
         if state is not BreakerState.HALF_OPEN:
             return False
-        return bool(self._engine.breaker.retry_after(now))
+        return bool(self._engine.retry_after(now))
 
     def current_budget(self) -> int:
         """

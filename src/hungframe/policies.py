@@ -24,8 +24,10 @@ from hungframe._core.no_breaker import NoBreaker
 from hungframe._core.open_time import OpenTime
 from hungframe._core.outcome import Outcome
 from hungframe._core.per_key import TimeoutPerKey
-from hungframe._core.states import BreakerState, Permit
+from hungframe._core.probing import Causes, ProbeLane
+from hungframe._core.states import NO_PERMIT, BreakerState, Permit, Refusal
 from hungframe._core.timeouts import FixedTimeout, NoTimeout
+from hungframe._core.waiting import wait
 from hungframe.abort.call import Call, current_call
 from hungframe.abort.lanes import Lanes
 from hungframe.abort.orphans import Orphans
@@ -58,6 +60,7 @@ class Policies:
 
     __slots__ = (
         "__weakref__",
+        "_causes",
         "_open_time",
         "breaker",
         "breaker_seen",
@@ -78,12 +81,14 @@ class Policies:
         "orphans",
         "paused_until",
         "pending",
+        "probe_lane",
         "resting",
         "sinks",
         "suspects",
         "teller",
         "timeout",
         "unmoved_up_to",
+        "want_probe",
     )
 
     def __init__(
@@ -127,6 +132,11 @@ class Policies:
         self.max_orphans = max_orphans
         self.enabled = enabled
         self._open_time: OpenTime | None = None
+        self._causes: Causes | None = None
+        # With a prober: its lane. With that, or with a recovery port of the
+        # user's own: who is called, outside of the lock, when the breaker opens.
+        self.probe_lane: ProbeLane | None = None
+        self.want_probe: Callable[[str], object] | None = None
         # A success that can change no decision is learned later, with others:
         # the lock and the rings cost more than the rest of a call. These wait;
         # appending is a single step, so that takes no lock.
@@ -236,6 +246,73 @@ class Policies:
     def unmoved(self, now: float) -> float:
         return min(self.breaker.unmoved_up_to(), self.timeout.unmoved_up_to(now))
 
+    # -- recovering -------------------------------------------------------------
+
+    def ask(self, now: float, timeout: float) -> Permit | Refusal:
+        """
+        Ask the breaker for a user's call; under the lock of the caller.
+        """
+        lane = self.probe_lane
+        if lane is None:
+            return self.breaker.acquire(now, timeout=timeout)
+        answer = lane.acquire(self.breaker, now, timeout=timeout)
+        if isinstance(answer, Refusal) and _is_within_probe(lane.permit):
+            # The probe itself calls through this guard: it is one call, and counts once.
+            return NO_PERMIT
+        return answer
+
+    def retry_after(self, now: float) -> float | None:
+        """
+        Seconds until a user's call may be let through; under the lock of the caller.
+        """
+        lane = self.probe_lane
+        if lane is not None and lane.shuts_out(self.breaker, now):
+            return wait(lane.next_at(now), now)
+        return self.breaker.retry_after(now)
+
+    def failed_with(self, outcome: Outcome, now: float) -> None:
+        """
+        Remember what may open the breaker; under the lock of the caller.
+        """
+        if self._causes is None:
+            self._causes = Causes()
+        self._causes.add(outcome, now)
+
+    def _why_open(self, now: float, hanging: int) -> str:
+        """
+        Say why the breaker has just opened, and when it is to be probed.
+        """
+        half_open_at = now + (self.breaker.retry_after(now) or 0.0)
+        causes = self._causes or Causes()
+        kind = causes.kind(now, hanging, self.paused_until > half_open_at)
+        causes.clear()
+        if self.probe_lane is not None:
+            self.probe_lane.schedule(kind, max(half_open_at, self.paused_until))
+        return kind
+
+    def schedule_probe(self, kind: str) -> None:
+        """
+        Tell that a probe is wanted, and have it made by who is there for that; outside of the lock.
+        """
+        if self.sinks:
+            now = self.clock.now()
+            with self.lock:
+                seconds = self._probe_in(now)
+            self.teller.scheduled(kind, seconds)
+        if self.want_probe is not None:
+            self.faults.attempt("recovery.schedule_probe()", None, self.want_probe, kind)
+
+    def _probe_in(self, now: float) -> float | None:
+        """
+        Seconds until the next probe, by whomever; None where nothing is to be probed.
+        """
+        if self.breaker.state(now) not in (BreakerState.OPEN, BreakerState.HALF_OPEN):
+            return None
+        lane = self.probe_lane
+        at = lane.due_at if lane is not None and lane.is_held(now) else now
+        seconds = self.breaker.retry_after(now)
+        return None if seconds is None else max(seconds, at - now, self.paused_until - now)
+
     # -- seeing and steering ---------------------------------------------------
 
     def budget_before(self, now: float) -> int | None:
@@ -257,14 +334,18 @@ class Policies:
                 return
             self.breaker_seen = self.breaker.generation
             # Suspects were those of a state that is gone.
+            hanging = len(self.suspects)
             self.suspects.clear()
             state = self.breaker.state(now)
             self._turn(state, now, wall)
             rate = self.breaker.failure_rate(now)
             if state is BreakerState.OPEN and isinstance(self.breaker, CircuitBreaker):
                 rate = self.breaker.opened_at_rate
+            kind = self._why_open(now, hanging) if state == BreakerState.OPEN else None
         if self.sinks:
             self.teller.state(state, rate)
+        if kind is not None:
+            self.schedule_probe(kind)
 
     def _turn(self, state: BreakerState, now: float, wall: float) -> None:
         if self._open_time is None:
@@ -352,6 +433,20 @@ class Policies:
         self.lanes.forget(keep=mine)
         self.orphans.forget()
         self.suspects = _NO_SUSPECTS
+        if self.probe_lane is not None:
+            # The prober's thread does not run here. One that is a task does if
+            # its loop goes on, and takes the lane again with its next beat.
+            self.probe_lane.leave()
+
+
+def _is_within_probe(permit: Permit | None) -> bool:
+    """
+    Tell whether the code that asks is called by the probe that has this permit.
+    """
+    call = current_call.get() if permit is not None else None
+    while call is not None and call.permit is not permit:
+        call = call.outer
+    return call is not None
 
 
 _in_use: weakref.WeakSet[Policies] = weakref.WeakSet()

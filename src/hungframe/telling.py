@@ -28,6 +28,8 @@ from hungframe.events import (
     GenRequest,
     GenRetry,
     GenSuccess,
+    ProbeEnded,
+    ProbeScheduled,
     milliseconds,
 )
 from hungframe.foreign import Faults
@@ -36,6 +38,13 @@ from hungframe.ports import Clock, EventSink
 # Ids are a counter behind a random prefix: a uuid costs 2 us.
 _id_prefix = os.urandom(6).hex()
 _id_count = itertools.count(1)
+
+
+def new_id() -> str:
+    """
+    What names one call in its events.
+    """
+    return f"{_id_prefix}-{next(_id_count)}"
 
 
 class Teller:
@@ -65,7 +74,7 @@ class Teller:
         """
         Tell that a call is asked for; return the id that names it from now on.
         """
-        call_id = f"{_id_prefix}-{next(_id_count)}"
+        call_id = new_id()
         timeout_ms = milliseconds(timeout) if timeout < math.inf else None
         waited_ms = milliseconds(waited) if waited > 0 else None
         wall = self._clock.wall()
@@ -120,6 +129,19 @@ class Teller:
         Tell that the provider asked for a pause.
         """
         self.tell(BudgetPaused(self._clock.wall(), self._guard, milliseconds(seconds)))
+
+    def scheduled(self, kind: str, seconds: float | None) -> None:
+        """
+        Tell that the provider is to be probed.
+        """
+        in_ms = None if seconds is None else milliseconds(seconds)
+        self.tell(ProbeScheduled(self._clock.wall(), self._guard, kind, in_ms))
+
+    def probed(self, call_id: str, kind: str, outcome: Outcome, seconds: float) -> None:
+        """
+        Tell how a probe ended.
+        """
+        self.tell(ProbeEnded(self._clock.wall(), self._guard, call_id, kind, outcome.value, milliseconds(seconds)))
 
     def state(self, state: BreakerState, failure_rate: float | None) -> None:
         """
