@@ -32,7 +32,8 @@ from hungframe.generators import wrap_stream
 from hungframe.health_port import Health
 from hungframe.limits import DEFAULT, Default
 from hungframe.permit import GuardPermit
-from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, TimeoutPolicy
+from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, RecoveryPort, TimeoutPolicy
+from hungframe.recovery.port import Recovery, attach
 from hungframe.settings import Isolate, OnEmpty, around_of, checked_timeout, engine_of, limits_of
 from hungframe.snapshot import Snapshot
 from hungframe.streams import StreamCall
@@ -117,6 +118,9 @@ class Guard:
         enabled: Whether the breaker may refuse: a bool, a function asked at
             every refusal, or None to read GEN_BREAKER_ENABLED at every refusal.
 
+        recovery: A `Prober`, or a `RecoveryPort` of your own, which is told
+            when the breaker opens; None: user calls find out that it may close.
+
         clock: A `Clock` port; None: the system's monotonic clock.
 
     Raises:
@@ -162,6 +166,7 @@ class Guard:
         classify: Classifier | None = None,
         sinks: Sequence[EventSink] = (),
         enabled: flag.Enabled = None,
+        recovery: RecoveryPort | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._engine = engine_of(name, breaker, budget, timeout, max_orphans, sinks, enabled, clock, bulkhead, retry)
@@ -181,6 +186,8 @@ class Guard:
             cost=cost,
             used=used,
         )
+        if recovery is not None:
+            attach(recovery, self._engine, self._limits)
 
     def __repr__(self) -> str:
         return f"Guard({self._engine.name!r})"
@@ -396,6 +403,13 @@ class Guard:
         """
         return Health(self._engine)
 
+    @property
+    def recovery(self) -> Recovery:
+        """
+        The recovery port: who is told that the provider should be probed.
+        """
+        return Recovery(self._engine)
+
     def snapshot(self) -> Snapshot:
         """
         Tell how the guard stands now.
@@ -422,7 +436,7 @@ class Guard:
                 suspects=len(engine.suspects),
                 orphans=len(engine.orphans),
                 orphan_calls=engine.orphans.infos(now),
-                retry_after=breaker.retry_after(now),
+                retry_after=engine.retry_after(now),
                 generation=breaker.generation,
                 open_seconds_today=engine.open_today(now),
                 counts={outcome.value: engine.counts[outcome.ordinal] for outcome in Outcome},
