@@ -196,7 +196,10 @@ class Probes:
             now = engine.clock.now()
             self._settle(call, outcome or Outcome.CANCELLED, now)
             if outcome is None:
-                raise raised if raised is not None else asyncio.CancelledError(*call.cancel_args)
+                if raised is None or isinstance(raised, Exception):
+                    # It has answered its cancellation otherwise, or was left.
+                    raise asyncio.CancelledError(*call.cancel_args) from None
+                raise raised
             self._tell(call, kind, outcome, now - call.started_at, value, raised)
         finally:
             # A frame that holds the exception which holds the frame is a cycle.
