@@ -5,6 +5,7 @@ Cancel the block of a prober at each turn of the loop: the permit is given back,
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import anyio
 import pytest
@@ -138,6 +139,9 @@ def test_a_probe_that_will_not_leave_holds_the_block_for_its_grace_only(backend:
     """
     The block is left within its grace, without the probe, which is counted.
     """
+
+    if backend == "asyncio" and sys.version_info < (3, 11):
+        pytest.skip("3.10 cannot tell who has cancelled a task: there its deadline has to do")
 
     async def main() -> None:
         async def probe() -> None:

@@ -256,8 +256,12 @@ def test_a_closed_breaker_is_asked_without_looking_at_the_lane() -> None:
     The lane costs a closed breaker nothing: it has a permit to share.
     """
     guard = Guard("images", recovery=Prober(probe))
-    guard._engine.probe_lane = object()  # type: ignore[assignment]
-    assert "A" == guard.call(str.upper, "a")
+    lane, guard._engine.probe_lane = guard._engine.probe_lane, object()  # type: ignore[assignment]
+    try:
+        assert "A" == guard.call(str.upper, "a")
+    finally:
+        # Every guard is asked to forget its lane when a later test forks.
+        guard._engine.probe_lane = lane
 
 
 class PlainBreaker:

@@ -23,6 +23,9 @@ class Bell(Protocol):
     Wakes who waits for it; rung from any thread.
     """
 
+    stopping: bool
+    """Who waits is to end, also where a callee of its has swallowed its cancellation."""
+
     def ring(self) -> None:
         """Wake it now, or let its next wait be none."""
         ...
@@ -44,6 +47,7 @@ class AsyncioBell:
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
         self._pid = os.getpid()
+        self.stopping = False
 
     def ring(self) -> None:
         """Wake it."""
@@ -75,6 +79,7 @@ class TrioBell:
         self._token = trio.lowlevel.current_trio_token()
         self._event = trio.Event()
         self._pid = os.getpid()
+        self.stopping = False
 
     def ring(self) -> None:
         """Wake it."""
@@ -107,6 +112,7 @@ class AsyncioTask:
         Cancel it, and wait until it has left, although who waits may be cancelled meanwhile.
         """
         cancelled: asyncio.CancelledError | None = None
+        self.bell.stopping = True
         self._task.cancel()
         with _shield():
             while not self._task.done():
@@ -167,6 +173,7 @@ class TrioTask:
         """
         Cancel it, and wait until it has left.
         """
+        self.bell.stopping = True
         self._scope.cancel()
         with self._trio.CancelScope(shield=True):
             await self._done.wait()
@@ -216,6 +223,8 @@ class LoopThread:
         # A forked child has no such thread, and the loop's socket leads to the parent.
         if os.getpid() != self._pid or self._stop is None:
             return
+        if self.bell is not None:
+            self.bell.stopping = True
         with contextlib.suppress(RuntimeError):  # The loop is closed: it has ended by itself.
             self._stop()
         if threading.current_thread() is not self._thread:

@@ -179,6 +179,8 @@ class Prober:
             except Exception:
                 engine.faults.add("the prober")
                 seconds = self._beat_every
+            if bell.stopping:
+                return
             await bell.wait(max(_LEAST_WAIT, min(seconds, self._beat_every)))
 
     # -- running ----------------------------------------------------------------

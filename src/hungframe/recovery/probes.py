@@ -227,6 +227,9 @@ class Probes:
         stopped = asyncio_driver.end(call)
         engine.left_behind(call, engine.clock.now())
         is_cancel = isinstance(raised, asyncio.CancelledError)
+        if not asyncio_driver.COUNTS_CANCELS and not call.aborting and (is_cancel or isinstance(raised, Abandoned)):
+            # 3.10 cannot tell who it was: better a prober that has ended than one that cannot be stopped.
+            stopped = True
         if stopped or not (raised is None or is_cancel or isinstance(raised, Exception)):
             return None
         if call.aborting or isinstance(raised, Abandoned):
