@@ -21,8 +21,10 @@ CHANGE = 1800.0
 Latency = Callable[[float, random.Random], float]
 
 
-def _usual(rng: random.Random, times: float = 1.0) -> float:
-    # Median 1 s, P95 1.64 s.
+def usual(rng: random.Random, times: float = 1.0) -> float:
+    """
+    Take what a call takes when all is well, so many times over: median 1 s, P95 1.64 s.
+    """
     return times * math.exp(rng.gauss(0.0, 0.3))
 
 
@@ -30,28 +32,28 @@ def slower(times: float) -> Latency:
     """
     Take so many times as long from the change on.
     """
-    return lambda at, rng: _usual(rng, times if at >= CHANGE else 1.0)
+    return lambda at, rng: usual(rng, times if at >= CHANGE else 1.0)
 
 
 def hang(seconds: float) -> Latency:
     """
     Answer nobody for so long.
     """
-    return lambda at, rng: HANGS if CHANGE <= at < CHANGE + seconds else _usual(rng)
+    return lambda at, rng: HANGS if CHANGE <= at < CHANGE + seconds else usual(rng)
 
 
 def bimodal(fraction: float, times: float) -> Latency:
     """
     Take so many times as long for a fraction of the calls from the change on, as where some miss a cache.
     """
-    return lambda at, rng: _usual(rng, times if at >= CHANGE and rng.random() < fraction else 1.0)
+    return lambda at, rng: usual(rng, times if at >= CHANGE and rng.random() < fraction else 1.0)
 
 
 def drift(times: float, within: float) -> Latency:
     """
     Become slower by and by.
     """
-    return lambda at, rng: _usual(rng, 1.0 + (times - 1.0) * min(1.0, max(0.0, (at - CHANGE) / within)))
+    return lambda at, rng: usual(rng, 1.0 + (times - 1.0) * min(1.0, max(0.0, (at - CHANGE) / within)))
 
 
 SCENARIOS: Mapping[str, Latency] = {
