@@ -147,7 +147,7 @@ def _breaker(engine: Engine, now: float) -> tuple[BreakerState, float]:
         return BreakerState.CLOSED, 0.0
     with engine.lock:
         state = engine.breaker.state(now)
-        retry_after = engine.breaker.retry_after(now)
+        retry_after = engine.retry_after(now)
     if engine.breaker.generation != engine.breaker_seen:
         engine.notice(now)
     if retry_after != 0.0 and not engine.refusing():

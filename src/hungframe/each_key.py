@@ -18,12 +18,13 @@ from hungframe._core.hedge import Hedge
 from hungframe._core.retry import Retry
 from hungframe.around import Idempotent
 from hungframe.guard import Guard
-from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, TimeoutPolicy
+from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, RecoveryPort, TimeoutPolicy
 from hungframe.settings import Isolate, OnEmpty
 
 BreakerFactory = Callable[[], Breaker | None] | Callable[[Any], Breaker | None]
 BudgetFactory = Callable[[], Budget | None] | Callable[[Any], Budget | None]
 TimeoutFactory = Callable[[], TimeoutPolicy | float | None] | Callable[[Any], TimeoutPolicy | float | None]
+RecoveryFactory = Callable[[], RecoveryPort | None] | Callable[[Any], RecoveryPort | None]
 
 
 class GuardSettings(TypedDict, total=False):
@@ -53,6 +54,7 @@ class GuardSettings(TypedDict, total=False):
     classify: Classifier | None
     sinks: Sequence[EventSink]
     enabled: flag.Enabled
+    recovery: RecoveryFactory | None
     clock: Clock | None
 
 

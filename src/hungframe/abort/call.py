@@ -8,6 +8,7 @@ import math
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from hungframe._core.states import NO_PERMIT
 from hungframe.clock import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ def enclose(limits: Limits, began_at: float, ends_at: float) -> Call:
     call.outer = running_call()
     call.deadline = ends_at if call.outer is None else min(ends_at, call.outer.deadline)
     call.timeout = call.deadline - began_at
+    call.permit = NO_PERMIT
     call.lane = call.leftover = call.wire = None
     call.ended = call.aborting = call.disturbed = call.slot = False
     current_call.set(call)

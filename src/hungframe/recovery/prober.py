@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hungframe._core.bucket import TokenBucket
 from hungframe._core.probing import ProbeLane, checked_kind
-from hungframe.abort.runners import in_trio
+from hungframe.abort.backend import in_trio
 from hungframe.callees import body_of, is_stream
 from hungframe.foreign import ForeignBudget
 from hungframe.recovery.background import AsyncioTask, Background, Bell, LoopThread, TrioTask

@@ -171,7 +171,7 @@ class Probes:
         call.deadline = now + timeout
         call.permit = permit
         call.outer = call.lane = call.leftover = call.wire = None
-        call.ended = call.aborting = call.disturbed = False
+        call.ended = call.aborting = call.disturbed = call.slot = False
         call.where = NOWHERE
         call.id = new_id() if self._engine.sinks else ""
         return call
