@@ -29,7 +29,8 @@ class Around:
             value, or a function of the error; None: the error is raised.
 
         idempotent: Whether the work may be done twice, or a function of the
-            call's arguments that tells.
+            call's arguments that tells. None where nobody has said: then what
+            is called is taken to be, and a client asks its requests.
     """
 
     __slots__ = ("fallback", "hedge", "idempotent", "retry")
@@ -39,7 +40,7 @@ class Around:
         retry: Retry | None = None,
         hedge: Hedge | None = None,
         fallback: Any = None,
-        idempotent: Idempotent = True,
+        idempotent: Idempotent | None = None,
     ) -> None:
         self.retry = retry
         self.hedge = hedge
@@ -64,6 +65,8 @@ class Around:
         Tell whether the work may be done twice.
         """
         idempotent = self.idempotent
+        if idempotent is None:
+            return True
         if not callable(idempotent):
             return idempotent
         # Who cannot say that it may has not allowed it.

@@ -106,7 +106,9 @@ class Guard:
 
         idempotent: Whether the work may be done twice, or a function of the
             call's arguments that tells. Where not, nothing is hedged, and only
-            what was surely not begun is tried again.
+            what was surely not begun is tried again. None: what is decorated
+            or called may be, and a client with this guard tells by the method
+            of each request and by its Idempotency-Key.
 
         priority: Who is more important is let in first, and shed last.
 
@@ -161,7 +163,7 @@ class Guard:
         hedge: Hedge | None = None,
         bulkhead: Bulkhead | int | None = None,
         fallback: Any = None,
-        idempotent: Idempotent = True,
+        idempotent: Idempotent | None = None,
         priority: float = 0,
         classify: Classifier | None = None,
         sinks: Sequence[EventSink] = (),
@@ -213,7 +215,7 @@ class Guard:
         retry: Retry | Default | None = DEFAULT,
         hedge: Hedge | Default | None = DEFAULT,
         fallback: Any = DEFAULT,
-        idempotent: Idempotent | Default = DEFAULT,
+        idempotent: Idempotent | Default | None = DEFAULT,
         priority: float | Default = DEFAULT,
         classify: Classifier | Default | None = DEFAULT,
         cost: Asks | Default = DEFAULT,

@@ -97,7 +97,7 @@ def _bulkhead(bulkhead: object) -> Bulkhead | None:
     raise TypeError(f"bulkhead must be a Bulkhead, a whole number of calls or None, got {bulkhead!r}")
 
 
-def around_of(retry: Any, hedge: Any, fallback: Any, idempotent: Idempotent) -> Around | None:
+def around_of(retry: Any, hedge: Any, fallback: Any, idempotent: Idempotent | None) -> Around | None:
     """
     What is put around the attempts of a call; None for nothing.
     """
@@ -105,9 +105,9 @@ def around_of(retry: Any, hedge: Any, fallback: Any, idempotent: Idempotent) -> 
         raise TypeError(f"retry must be a Retry or None, got {retry!r}; three attempts are Retry(attempts=3)")
     if not (hedge is None or isinstance(hedge, Hedge)):
         raise TypeError(f'hedge must be a Hedge or None, got {hedge!r}; after the P95 is Hedge(after="p95")')
-    if not (isinstance(idempotent, bool) or callable(idempotent)):
-        raise TypeError(f"idempotent must be a bool or a function of the call's arguments, got {idempotent!r}")
-    if retry is None and hedge is None and fallback is None and idempotent is True:
+    if not (idempotent is None or isinstance(idempotent, bool) or callable(idempotent)):
+        raise TypeError(f"idempotent must be a bool, a function of the call's arguments or None, got {idempotent!r}")
+    if retry is None and hedge is None and fallback is None and idempotent is None:
         return None
     return Around(retry, hedge, fallback, idempotent)
 
