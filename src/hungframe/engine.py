@@ -52,6 +52,9 @@ _REJECTED = Outcome.REJECTED.ordinal
 # Seconds for which a half-open permit is held at most.
 _LONGEST_LEASE = 600.0
 
+RESTED = object()
+"""The end of a call whose 429 was told when its headers came."""
+
 # What a callee returns instead of doing its work.
 _NOT_BEGUN = frozenset({AsyncGeneratorType, CoroutineType, GeneratorType})
 _GUARD_INSTEAD = {
@@ -454,14 +457,14 @@ class Engine(Policies):
                 self.faults.attempt("used()", None, call.limits.cost.settle, self.budget, taken, used, now)
             self._wake_next()
 
-    def settle_result(self, call: Call, outcome: Outcome, result: object, now: float) -> None:
+    def settle_result(self, call: Call, outcome: Outcome, result: object, now: float, ended: object = None) -> None:
         """
         Settle *call*, which ended with *result*, and the budget by what a success tells that it has used.
         """
         limits = call.limits
         if limits.measures and outcome is _SUCCESS:
             self.settle_budget(call, limits.cost.measured(call.amounts, result, self.faults.add), now)
-        self.settle(call, outcome, now, ended=result)
+        self.settle(call, outcome, now, ended=result if ended is None else ended)
 
     def settle(
         self,
@@ -515,7 +518,7 @@ class Engine(Policies):
             self.notice(now)
         if self.sinks:
             self.teller.end(call.id, outcome, seconds, timed_out)
-        if outcome is _QUOTA:
+        if outcome is _QUOTA and ended is not RESTED:
             self.rest(call.started_at, now, ended)
 
 

@@ -19,6 +19,7 @@ from hungframe.abort.steps import Steps
 from hungframe.abort.stream_time import StreamTime
 from hungframe.abort.wire import report_of
 from hungframe.closing import closing
+from hungframe.engine import RESTED
 from hungframe.errors import CallTimeoutError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class StreamCall:
         "_asking",
         "_call",
         "_engine",
+        "_rested",
         "_result",
         "_steps",
         "_swallowed",
@@ -72,7 +74,7 @@ class StreamCall:
         limited = call.deadline < math.inf or limits.first_item is not None or limits.between_items is not None
         steps.in_thread = limited and limits.isolate is not None
         self._time = StreamTime(call, limits)
-        self._asked = self._asking = self._swallowed = False
+        self._asked = self._asking = self._rested = self._swallowed = False
         # As what it is to be settled when the step that goes on is over.
         self._then: Outcome | None = None
         # What `done` was given; None: nothing tells what was used.
@@ -257,6 +259,14 @@ class StreamCall:
             # then its end proves nothing.
             self._settle(Outcome.CANCELLED if self._swallowed else outcome, ended=result)
 
+    def rest(self, answer: object) -> None:
+        """
+        The provider asks for fewer calls, as the headers of *answer* say; the stream goes on to its end.
+        """
+        self._rested = True
+        limits = self._call.limits
+        self._engine.rest(self._call.started_at, limits.clock.now(), answer)
+
     def fail(self, error: BaseException) -> None:
         """
         The stream has ended with *error*, which no step has raised.
@@ -298,11 +308,12 @@ class StreamCall:
             engine.give_back(call, now)
             return
         call.ended = True
+        told = RESTED if self._rested else ended
         result, self._result = self._result, None
         if result is None:
-            engine.settle(call, outcome, now, error, ended)
+            engine.settle(call, outcome, now, error, told)
         else:
-            engine.settle_result(call, outcome, result, now)
+            engine.settle_result(call, outcome, result, now, told)
 
     def __del__(self) -> None:
         self.leave()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import threading
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from hungframe.abort.asyncio_driver import Abandoned
 from hungframe.abort.call import Call, current_call
 from hungframe.abort.lanes import Lanes
 from hungframe.abort.where import NOWHERE
+from hungframe.commons import commons_of
 from hungframe.recovery.results import CurrentProbe, ProbeResult, running
 from hungframe.telling import new_id
 
@@ -65,12 +65,12 @@ class Probes:
     __slots__ = (
         "_beat_every",
         "_budget",
+        "_commons",
         "_engine",
         "_is_async",
         "_lane",
         "_lanes",
         "_limits",
-        "_lock",
         "_on_result",
         "_probe",
     )
@@ -93,9 +93,9 @@ class Probes:
         self._probe = probe
         self._is_async = is_async
         self._budget = budget
-        # That of a bucket which guards share, so that all take it under one.
-        # It may be the engine's, so the two are never held together.
-        self._lock: threading.Lock = getattr(budget, "shared_under", None) or threading.Lock()
+        # Those of a bucket which guards share, so that all take it under one
+        # lock. It may be the engine's, so the two are never held together.
+        self._commons = commons_of(budget)
         self._beat_every = beat_every
         self._on_result = on_result
         # Apart from the guard's: a probe is none of the calls in flight.
@@ -144,7 +144,7 @@ class Probes:
         engine.notice(now)
         if waits is not None:
             return self._beat_every if waits.retry_after is None else waits.retry_after
-        with self._lock:
+        with self._commons.lock:
             if not self._budget.try_acquire(1, now):
                 return self._budget.retry_after(1, now)
         with engine.lock:
@@ -157,7 +157,7 @@ class Probes:
             )
         engine.notice(now)
         if not isinstance(answer, Permit):
-            with self._lock:
+            with self._commons.lock:
                 self._budget.give_back(1, now)
             return self._beat_every if answer.retry_after is None else answer.retry_after
         await self._make(self._call(answer, now, timeout), lane.kind)

@@ -5,14 +5,19 @@ The guarded transports, whatever library they are for: each has a transport of t
 from __future__ import annotations
 
 import functools
+import time
 from typing import Any
 
 from hungframe._core import check
+from hungframe.abort.backend import sleep
+from hungframe.attempts import Attempts
 from hungframe.errors import CallRejectedError, CallTimeoutError
 from hungframe.guard import Guard
+from hungframe.streams import StreamCall
 from hungframe.transport import _guarded, _pool, _refusal
 from hungframe.transport._async_backend import AsyncDeadlineBackend
-from hungframe.transport._guarded import Timeouts
+from hungframe.transport._draining import adrained, drained
+from hungframe.transport._guarded import Asked, Timeouts
 from hungframe.transport._operation import current_wire
 from hungframe.transport._request import MAX_RESPONSE_BYTES, Request
 from hungframe.transport._sync_backend import DeadlineBackend
@@ -28,6 +33,8 @@ class Carrier:
     _response: Any
     _body: Any
     _guarded_body: Any
+    # A body in memory, which can be sent again.
+    _bytes: Any
     _connect_timeout: type[Exception]
     _timeouts: Timeouts
 
@@ -38,8 +45,8 @@ class Carrier:
         if max_response_bytes is not None:
             check.whole("max_response_bytes", max_response_bytes, at_least=1)
         self._inner = inner
-        # The deadline is on the wire: a sync request needs no thread.
-        self._guard = None if guard is None else guard.using(isolate=None)
+        self._asked = None if guard is None else Asked(guard)
+        self._name = "" if guard is None else guard.name
         self._max_response_bytes = max_response_bytes
         self._core_pool = _pool.pool_of(inner)
         if self._core_pool is not None:
@@ -57,8 +64,26 @@ class Carrier:
         return self._response(_refusal.STATUS, headers=headers, content=content)
 
     def _begin(self, request: Any) -> Request:
-        name = "" if self._guard is None else self._guard.name
-        return Request(self._core_pool, request, self._max_response_bytes, name)
+        return Request(self._core_pool, request, self._max_response_bytes, self._name)
+
+    def _handed_on(self, response: Any, stream: StreamCall) -> Any:
+        """
+        The response as its caller gets it: what it reads is read under the guard.
+        """
+        if not response.is_closed:
+            response.stream = self._guarded_body(response, stream, self._timeouts)
+        return response
+
+    def _kept(self, response: Any, content: bytes | None) -> Any:
+        """
+        A response that was read whole, which is the answer if no other attempt is let in; None if it was not.
+        """
+        if response.is_closed:
+            return response
+        if content is None:
+            return None
+        response.stream = self._bytes(content)
+        return response
 
 
 class SyncCarrier(Carrier):
@@ -72,20 +97,72 @@ class SyncCarrier(Carrier):
         """
         Send *request*; return the response once its headers are there.
         """
-        guard = self._guard
-        if guard is None:
+        asked = self._asked
+        if asked is None:
             return self._carry(request)
-        stream = _guarded.opened(guard, request)
-        if isinstance(stream, CallRejectedError):
-            return self._refused(stream)
+        try:
+            if asked.retries and isinstance(request.stream, self._bytes):
+                return self._send_until_it_is_answered(asked, request)
+            return self._handed_on(*self._attempt(asked, request))
+        except CallRejectedError as refusal:
+            if not _refusal.must_be_an_answer(request.headers):
+                raise
+            answer = self._refused(refusal)
+        return answer
+
+    def _send_until_it_is_answered(self, asked: Asked, request: Any) -> Any:
+        """
+        Send *request* once, and again for as long as it fails and the guard's `Retry` has it sent again.
+        """
+        began_at, now = asked.sent(), asked.limits.clock.now
+        attempts: Attempts | None = None
+        kept: Any = None
+        response: Any = None
+        stream: Any = None
+        try:
+            while True:
+                try:
+                    response, stream = self._attempt(asked, request)
+                except Exception as error:
+                    if kept is not None and isinstance(error, CallRejectedError):
+                        # What the provider said tells more.
+                        return kept
+                    kept = None
+                    attempts = attempts or asked.attempts(began_at, request)
+                    seconds = attempts.failed(error)
+                    if seconds is None and attempts.must_raise(error):
+                        raise
+                    ready_at = now() + (seconds or 0.0)
+                else:
+                    attempts = attempts or asked.attempts(began_at, request)
+                    seconds = attempts.returned(response)
+                    if seconds is None:
+                        return self._handed_on(response, stream)
+                    ready_at = now() + seconds
+                    # Its status is known, and nobody waits for more of it.
+                    stream.done(response)
+                    kept = self._kept(response, drained(asked.limits, response))
+                if seconds is None:
+                    attempts.instead()
+                time.sleep(max(0.0, ready_at - now()))
+        finally:
+            if attempts is not None:
+                attempts.close()
+            # What this frame holds lives as long as the error that leaves it.
+            del request, attempts, kept, response, stream
+
+    def _attempt(self, asked: Asked, request: Any) -> tuple[Any, StreamCall]:
+        """
+        Send *request* once, as a call of its own.
+        """
+        stream = asked.open(request)
         try:
             response = stream.step_sync(functools.partial(self._carry, request), item=False)
         except CallTimeoutError as error:
             timed_out = self._timeouts.of(error)
         else:
-            if not _guarded.answered(guard, response, stream):
-                response.stream = self._guarded_body(response, stream, self._timeouts)
-            return response
+            _guarded.answered(response, stream)
+            return response, stream
         try:
             raise timed_out
         finally:
@@ -131,20 +208,72 @@ class AsyncCarrier(Carrier):
         """
         Send *request*; return the response once its headers are there.
         """
-        guard = self._guard
-        if guard is None:
+        asked = self._asked
+        if asked is None:
             return await self._carry(request)
-        stream = _guarded.opened(guard, request)
-        if isinstance(stream, CallRejectedError):
-            return self._refused(stream)
+        try:
+            if asked.retries and isinstance(request.stream, self._bytes):
+                return await self._send_until_it_is_answered(asked, request)
+            return self._handed_on(*(await self._attempt(asked, request)))
+        except CallRejectedError as refusal:
+            if not _refusal.must_be_an_answer(request.headers):
+                raise
+            answer = self._refused(refusal)
+        return answer
+
+    async def _send_until_it_is_answered(self, asked: Asked, request: Any) -> Any:
+        """
+        Send *request* once, and again for as long as it fails and the guard's `Retry` has it sent again.
+        """
+        began_at, now = asked.sent(), asked.limits.clock.now
+        attempts: Attempts | None = None
+        kept: Any = None
+        response: Any = None
+        stream: Any = None
+        try:
+            while True:
+                try:
+                    response, stream = await self._attempt(asked, request)
+                except Exception as error:
+                    if kept is not None and isinstance(error, CallRejectedError):
+                        # What the provider said tells more.
+                        return kept
+                    kept = None
+                    attempts = attempts or asked.attempts(began_at, request)
+                    seconds = attempts.failed(error)
+                    if seconds is None and attempts.must_raise(error):
+                        raise
+                    ready_at = now() + (seconds or 0.0)
+                else:
+                    attempts = attempts or asked.attempts(began_at, request)
+                    seconds = attempts.returned(response)
+                    if seconds is None:
+                        return self._handed_on(response, stream)
+                    ready_at = now() + seconds
+                    # Its status is known, and nobody waits for more of it.
+                    stream.done(response)
+                    kept = self._kept(response, await adrained(asked.limits, response))
+                if seconds is None:
+                    attempts.instead()
+                await sleep(max(0.0, ready_at - now()))
+        finally:
+            if attempts is not None:
+                attempts.close()
+            # What this frame holds lives as long as the error that leaves it.
+            del request, attempts, kept, response, stream
+
+    async def _attempt(self, asked: Asked, request: Any) -> tuple[Any, StreamCall]:
+        """
+        Send *request* once, as a call of its own.
+        """
+        stream = await asked.aopen(request)
         try:
             response = await stream.step(self._carry(request), item=False)
         except CallTimeoutError as error:
             timed_out = self._timeouts.of(error)
         else:
-            if not _guarded.answered(guard, response, stream):
-                response.stream = self._guarded_body(response, stream, self._timeouts)
-            return response
+            _guarded.answered(response, stream)
+            return response, stream
         try:
             raise timed_out
         finally:

@@ -1,23 +1,24 @@
 """
 The whole guard in a client: asked before a request is sent, told how its response ended.
 
-The body belongs to the call: its total, first-item and between-items deadlines
-hold to the last byte, and the call is settled when the body ends, fails or is
-closed.
+Each time that a request is sent is a call of its own. The body belongs to it:
+its total, first-item and between-items deadlines hold to the last byte, and it
+is settled when the body ends, fails or is closed.
 """
 
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from hungframe._core.retry_after import retry_after
-from hungframe.errors import CallRejectedError, CallTimeoutError
+from hungframe.admission import let_in, let_in_sync
+from hungframe.attempts import Attempts
+from hungframe.errors import CallTimeoutError
 from hungframe.guard import Guard
+from hungframe.limits import DEFAULT, Limits
 from hungframe.streams import StreamCall
-from hungframe.transport import _refusal
+from hungframe.transport import _repeating
 from hungframe.transport._timeouts import DeadlineTimeout
 
 _TOO_MANY_REQUESTS = 429
@@ -42,35 +43,73 @@ class Timeouts:
         return self._classes[phase].of(error)
 
 
-def opened(guard: Guard, request: Any) -> StreamCall | CallRejectedError:
+class Asked:
     """
-    Ask *guard* for one request; return its refusal where that must reach the caller as an answer.
+    A guard as a client asks it, for one request after the other.
 
     Raises:
-        CallRejectedError: If it refuses, and the caller's SDK lets that through.
+        ValueError: If it would do around a call what a client cannot.
     """
-    try:
-        return guard.open_stream(request)
-    except CallRejectedError as refusal:
-        if not _refusal.must_be_an_answer(request.headers):
-            raise
-        return refusal
+
+    __slots__ = ("engine", "limits", "retries")
+
+    def __init__(self, guard: Guard) -> None:
+        around = guard._limits.around  # pyright: ignore[reportPrivateUsage]
+        _repeating.check_around(around, guard)
+        unsaid = around is not None and around.idempotent is None
+        # The deadline is on the wire: a sync request needs no thread.
+        guard = guard.using(isolate=None, idempotent=_repeating.may_be_repeated if unsaid else DEFAULT)
+        self.engine = guard._engine  # pyright: ignore[reportPrivateUsage]
+        self.limits = guard._limits  # pyright: ignore[reportPrivateUsage]
+        # Whether a request may be sent again, if it can.
+        self.retries = around is not None and around.retry is not None
+
+    def _limits_of(self, request: Any) -> Limits:
+        limits = self.limits
+        return limits if limits.amounts is not None else limits.costing(limits.cost.of((request,), {}))
+
+    def open(self, request: Any) -> StreamCall:
+        """
+        Ask for one request; wait for it where the guard's settings say so.
+
+        Raises:
+            CallRejectedError: If it is refused.
+        """
+        engine, limits = self.engine, self._limits_of(request)
+        return StreamCall(engine, let_in_sync(engine, limits) if limits.waits else engine.begin(limits))
+
+    async def aopen(self, request: Any) -> StreamCall:
+        """
+        Ask for one request, on asyncio or trio; likewise.
+        """
+        engine, limits = self.engine, self._limits_of(request)
+        return StreamCall(engine, await let_in(engine, limits) if limits.waits else engine.begin(limits))
+
+    def sent(self) -> float:
+        """
+        Count a request of which only a share may be sent again; return when it was begun.
+        """
+        began_at, around = self.limits.clock.now(), self.limits.around
+        if around is not None:
+            around.called(self.engine, began_at)
+        return began_at
+
+    def attempts(self, began_at: float, request: Any) -> Attempts:
+        """
+        What is known of *request* once it has failed.
+        """
+        return Attempts(self.engine, self.limits, began_at, (request,), {})
 
 
-def answered(guard: Guard, response: Any, stream: StreamCall) -> bool:
+def answered(response: Any, stream: StreamCall) -> None:
     """
-    Tell *guard* what the headers of a response ask for.
-
-    Returns:
-        Whether it is over, since its body is in memory already (a mock's, a cache's).
+    Tell the guard what the headers of a response ask for, and its end where its body is in memory already.
     """
     if response.status_code == _TOO_MANY_REQUESTS:
-        seconds = retry_after(response.headers, time.time())
-        if seconds is not None:
-            guard.pause(seconds)
+        stream.rest(response)
     if response.is_closed:
+        # A mock's, a cache's.
         stream.done(response)
-    return bool(response.is_closed)
 
 
 def _left(stream: StreamCall, response: Any) -> None:

@@ -131,6 +131,7 @@ class GuardTransport(SyncCarrier, httpx.BaseTransport):
     """
 
     _response = httpx.Response
+    _bytes = httpx.ByteStream
     _body = _Body
     _guarded_body = _GuardedBody
     _timeouts = Timeouts(_TIMEOUTS)
@@ -169,6 +170,7 @@ class AsyncGuardTransport(AsyncCarrier, httpx.AsyncBaseTransport):
     """
 
     _response = httpx.Response
+    _bytes = httpx.ByteStream
     _body = _AsyncBody
     _guarded_body = _GuardedAsyncBody
     _timeouts = Timeouts(_TIMEOUTS)

@@ -131,6 +131,7 @@ class GuardTransport(SyncCarrier, httpx2.BaseTransport):
     """
 
     _response = httpx2.Response
+    _bytes = httpx2.ByteStream
     _body = _Body
     _guarded_body = _GuardedBody
     _timeouts = Timeouts(_TIMEOUTS)
@@ -169,6 +170,7 @@ class AsyncGuardTransport(AsyncCarrier, httpx2.AsyncBaseTransport):
     """
 
     _response = httpx2.Response
+    _bytes = httpx2.ByteStream
     _body = _AsyncBody
     _guarded_body = _GuardedAsyncBody
     _timeouts = Timeouts(_TIMEOUTS)
