@@ -19,6 +19,11 @@ _MOST = 65_536
 _LONGEST = 0.25
 
 
+def _announces_more(response: Any) -> bool:
+    length = response.headers.get("content-length", "")
+    return bool(length.isdecimal()) and (len(length) > len(str(_MOST)) or int(length) > _MOST)
+
+
 def drained(limits: Limits, response: Any) -> bytes | None:
     """
     Read the body of *response* and close it; None if it was too long, took too long, or broke off.
@@ -26,6 +31,8 @@ def drained(limits: Limits, response: Any) -> bytes | None:
     began_at, body, content = limits.clock.now(), response.stream, bytearray()
     reading = enclose(limits, began_at, began_at + _LONGEST)
     try:
+        if _announces_more(response):
+            return None
         for chunk in body:
             content += chunk
             if len(content) > _MOST:
@@ -50,6 +57,8 @@ async def adrained(limits: Limits, response: Any) -> bytes | None:
     reading = enclose(limits, began_at, began_at + _LONGEST)
     chunks = body.__aiter__()
     try:
+        if _announces_more(response):
+            return None
         async for chunk in chunks:
             content += chunk
             if len(content) > _MOST:
