@@ -22,7 +22,7 @@ def test_it_waits_for_its_token(library: Library, kind: Kind) -> None:
     """
     And does not longer than it may.
     """
-    bucket = TokenBucket(per_minute=120, capacity=1)
+    bucket = TokenBucket(1, refill_every=0.5)
     guard = Guard("images", budget=bucket, on_empty="wait", timeout=5.0)
     impatient = guard.using(max_wait=0.05)
 
