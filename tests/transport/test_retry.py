@@ -355,7 +355,8 @@ def test_refused_at_once(library: Library, settings: dict[str, Any], name: str) 
     for kind in (library.ours.Client, library.ours.AsyncClient, library.ours.GuardTransport):
         with pytest.raises(ValueError, match=f"a client takes no guard with a {name}.*decorate the function"):
             kind(guard=Guard("images", **settings))
-    library.ours.Client(guard=Guard("images", **settings).using(**{name: None})).close()
+    without: dict[str, Any] = {name: None}
+    library.ours.Client(guard=Guard("images", **settings).using(**without)).close()
 
 
 # -- through an SDK --------------------------------------------------------------
