@@ -345,9 +345,9 @@ def test_why_it_was_probed(backend: Backend) -> None:
             guard, prober = probed_guard(provider.probe, sink)
             began_at = anyio.current_time()
             async with prober:
+                last = guard.acquire()
                 for error in errors[:-1]:
                     guard.health.record_failure(Outcome("timeout") if isinstance(error, TimeoutError) else _kind(error))
-                last = guard.acquire()
                 if paused_for:
                     guard.pause(paused_for)
                 last.settle("timeout" if isinstance(errors[-1], TimeoutError) else _kind(errors[-1]))
