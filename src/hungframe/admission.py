@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from hungframe._core.line import Line
 from hungframe.abort.backend import in_trio
-from hungframe.abort.call import Call, running_call
+from hungframe.abort.call import Call, deadline_on, running_call
 from hungframe.abort.parking import AsyncioPlace, Place, ThreadPlace, TrioPlace
-from hungframe.bulkheads import EngineWithBulkhead, wake
+from hungframe.bulkheads import EngineWithBulkhead
 from hungframe.errors import BudgetExhaustedError
 from hungframe.waiting import WILLING, NotYet, Waiting
 
@@ -73,7 +73,7 @@ def let_in_sync(engine: Engine, limits: Limits) -> Call:
         steps.close()
 
 
-def _steps(engine: Engine, limits: Limits, wake_up: Callable[[], None]) -> Generator[float, None, Call]:
+def _steps(engine: Engine, limits: Limits, wake_up: Callable[[], bool]) -> Generator[float, None, Call]:
     """
     Wait step by step.
 
@@ -101,7 +101,7 @@ def _bounds(limits: Limits) -> tuple[Waiting, float]:
     now = limits.clock.now()
     outer = running_call()
     ends_at = math.inf if limits.total_timeout is None else now + limits.total_timeout
-    until = ends_at if outer is None else min(ends_at, outer.deadline)
+    until = ends_at if outer is None else min(ends_at, deadline_on(limits.clock, outer))
     if limits.max_wait is not None:
         until = min(until, now + limits.max_wait)
     elif until == math.inf:
@@ -111,7 +111,7 @@ def _bounds(limits: Limits) -> tuple[Waiting, float]:
 
 
 def _until_free(
-    engine: EngineWithBulkhead, limits: Limits, waiting: Waiting, until: float, wake_up: Callable[[], None]
+    engine: EngineWithBulkhead, limits: Limits, waiting: Waiting, until: float, wake_up: Callable[[], bool]
 ) -> Generator[float, None, None]:
     """
     Wait for a slot.
@@ -122,7 +122,7 @@ def _until_free(
         if ticket is not None:
             ticket.wake = wake_up
     for each in shed:
-        wake(each)
+        engine.wake(each)
     if ticket is None:
         engine.refuse_slot(limits)
     try:
@@ -137,11 +137,11 @@ def _until_free(
             with engine.lock:
                 woken = bulkhead.withdraw(ticket, clock.now())
             for each in woken:
-                wake(each)
+                engine.wake(each)
 
 
 def _until_granted(
-    engine: Engine, limits: Limits, waiting: Waiting, until: float, wake_up: Callable[[], None]
+    engine: Engine, limits: Limits, waiting: Waiting, until: float, wake_up: Callable[[], bool]
 ) -> Generator[float, None, Call]:
     """
     Wait for a token, and every time that there may be one ask all the policies anew: the breaker may have opened.
@@ -155,23 +155,23 @@ def _until_granted(
             except NotYet as not_yet:
                 after = not_yet.retry_after
             now = clock.now()
+            if now >= until or after is None or after == math.inf or now + after > until:
+                # It would wait in vain, whoever is before it.
+                _refuse_token(engine, limits, now, waiting)
             if line is None:
                 line, waiting.ticket = _stand_in_line(engine, wake_up)
-            if line.head is not waiting.ticket or after is None:
+                # Where the first is on a loop that was closed, it is passed over.
+                engine.commons.call_on(engine.line_key)
+            if line.head is not waiting.ticket:
                 # Woken when it is its turn.
                 after = math.inf
-            elif now + after > until:
-                # It would wait in vain.
-                _refuse_token(engine, limits, now, waiting)
-            if now >= until:
-                _refuse_token(engine, limits, now, waiting)
             yield min(after, until - now)
     finally:
         if line is not None and waiting.ticket is not None:
             _leave_line(engine, line, waiting.ticket)
 
 
-def _stand_in_line(engine: Engine, wake_up: Callable[[], None]) -> tuple[Line, Ticket]:
+def _stand_in_line(engine: Engine, wake_up: Callable[[], bool]) -> tuple[Line, Ticket]:
     with engine.lock:
         line = engine.commons.lines.setdefault(engine.line_key, Line())
         ticket = line.join()
@@ -180,14 +180,8 @@ def _stand_in_line(engine: Engine, wake_up: Callable[[], None]) -> tuple[Line, T
 
 
 def _leave_line(engine: Engine, line: Line, ticket: Ticket) -> None:
-    with engine.lock:
-        was_first = line.head is ticket
-        line.leave(ticket)
-        following = line.head
-        if following is None:
-            engine.commons.lines.pop(engine.line_key, None)
-    if was_first and following is not None:
-        wake(following)
+    if engine.commons.leave(engine.line_key, line, ticket):
+        engine.commons.call_on(engine.line_key)
 
 
 def _refuse_token(engine: Engine, limits: Limits, now: float, waiting: Waiting) -> NoReturn:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hungframe._core.hint import hint_of, not_begun
 from hungframe._core.outcome import Outcome
 from hungframe._core.retry import Again
-from hungframe.abort.call import Call, enclose, leave, running_call
+from hungframe.abort.call import Call, deadline_on, enclose, leave, running_call
 from hungframe.errors import CallRejectedError, CallTimeoutError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Attempts:
     def _time_left(self, now: float) -> float:
         ends_at = self._ends_at()
         outer = running_call()
-        return min(ends_at, math.inf if outer is None else outer.deadline) - now
+        return min(ends_at, math.inf if outer is None else deadline_on(self._limits.clock, outer)) - now
 
     def _ends_at(self) -> float:
         total = self._limits.total_timeout

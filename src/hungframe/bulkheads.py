@@ -113,7 +113,18 @@ class EngineWithBulkhead(Engine):
             lock.release()
         if woken:
             for ticket in woken:
-                wake(ticket)
+                self.wake(ticket)
+
+    def wake(self, ticket: Ticket) -> None:
+        """
+        Let who holds *ticket* look again; outside of every lock. Where nobody does, its slot goes to the next.
+        """
+        if ticket.wake is None or ticket.wake() is not False:
+            return
+        with self.lock:
+            woken = self.bulkhead.withdraw(ticket, self.clock.now())
+        for each in woken:
+            self.wake(each)
 
     def waiting(self) -> int:
         """
@@ -128,12 +139,4 @@ class EngineWithBulkhead(Engine):
         with self.lock:
             woken = self.bulkhead.release(now)
         for ticket in woken:
-            wake(ticket)
-
-
-def wake(ticket: Ticket) -> None:
-    """
-    Let who holds *ticket* look again; outside of every lock.
-    """
-    if ticket.wake is not None:
-        ticket.wake()
+            self.wake(ticket)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hungframe._core.line import Line
+    from hungframe._core.line import Line, Ticket
     from hungframe.ports import Budget
 
 
@@ -24,6 +24,29 @@ class Commons:
         self.lock = threading.Lock()
         # By the identities of the budgets. Empty where nobody waits.
         self.lines: dict[tuple[int, ...], Line] = {}
+
+    def call_on(self, key: tuple[int, ...]) -> None:
+        """
+        Let the first in a line look again: its token may be there. One whom nobody can wake any more is passed over.
+        """
+        while True:
+            with self.lock:
+                line = self.lines.get(key)
+                first = None if line is None else line.head
+            if line is None or first is None or first.wake is None or first.wake() is not False:
+                return
+            self.leave(key, line, first)
+
+    def leave(self, key: tuple[int, ...], line: Line, ticket: Ticket) -> bool:
+        """
+        Take a ticket out of its line; tell whether that was the first.
+        """
+        with self.lock:
+            was_first = line.head is ticket
+            line.leave(ticket)
+            if line.head is None and self.lines.get(key) is line:
+                del self.lines[key]
+        return was_first
 
     def after_fork(self) -> None:
         """

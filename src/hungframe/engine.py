@@ -99,9 +99,10 @@ class Engine(Policies):
             outer = outer.outer
         if outer is not None:
             timeout = _within(timeout, outer)
+        waited = 0.0 if waiting is None else now - waiting.began_at
         budget_before = self.budget_before(now) if self.sinks else None
         if self.orphans.running and len(self.orphans.running) >= self.max_orphans:
-            self.refuse(TooManyOrphansError, "too_many_orphans", None, timeout, budget_before)
+            self.refuse(TooManyOrphansError, "too_many_orphans", None, timeout, budget_before, waited)
         if now >= self.look_at:
             self.look(now)
         permit = self.breaker.shared_permit
@@ -114,7 +115,7 @@ class Engine(Policies):
             answer = self._ask_breaker(now, min(longest, _LONGEST_LEASE) + limits.grace)
             if isinstance(answer, Refusal):
                 if self.refusing():
-                    self.refuse(CircuitOpenError, answer.reason, answer.retry_after, timeout, budget_before)
+                    self.refuse(CircuitOpenError, answer.reason, answer.retry_after, timeout, budget_before, waited)
                 would_reject = answer.reason
                 answer = NO_PERMIT
             elif answer.probe:
@@ -136,6 +137,9 @@ class Engine(Policies):
                 retry_after = self.budget.retry_after(amounts, now)
             if waiting is not None and limits.waits_for_token:
                 raise NotYet(retry_after)
+            if self.limited and self.commons.lines:
+                # Whom it may have been refused for is perhaps on a loop that was closed.
+                self.commons.call_on(self.line_key)
             if now < self.paused_until:
                 paused = functools.partial(BudgetExhaustedError, paused=True)
                 self.refuse(paused, "budget_paused", retry_after, timeout, budget_before)
@@ -154,7 +158,6 @@ class Engine(Policies):
         if self.sinks:
             call.id = ""
             try:
-                waited = 0.0 if waiting is None else now - waiting.began_at
                 call.id = self.teller.request(timeout, budget_before, would_reject, waited)
             except BaseException:
                 # Interrupted from the keyboard: nothing was sent.
@@ -189,6 +192,9 @@ class Engine(Policies):
         self._wake_next()
         call.ended = True
         self.settle(call, Outcome.CANCELLED, now)
+        if self.commons.lines:
+            # Somebody waits for just that token.
+            self.commons.call_on(self.line_key)
 
     def _ask_breaker(self, now: float, report_within: float) -> Permit | Refusal:
         lock = self.lock

@@ -222,7 +222,7 @@ def _send(
     fn: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    wake: Callable[[], None],
+    wake: Callable[[], object],
 ) -> tuple[Call, Job]:
     call = let_in_sync(engine, limits) if limits.waits else engine.begin(limits)
     before = current_call.get()

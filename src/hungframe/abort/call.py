@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hungframe.abort.where import Where
     from hungframe.abort.wire import Wire
     from hungframe.limits import Limits
+    from hungframe.ports import Clock
 
 
 class Call:
@@ -133,6 +134,16 @@ def running_call() -> Call | None:
     return call
 
 
+def deadline_on(clock: Clock, call: Call) -> float:
+    """
+    The deadline of a call as an instant on *clock*, which need not be its own.
+    """
+    theirs = call.limits.clock
+    if theirs is clock or call.deadline == math.inf:
+        return call.deadline
+    return clock.now() + (call.deadline - theirs.now())
+
+
 class _Elsewhere:
     """
     The limits of a call that runs in another process: their clock is this one's.
@@ -156,7 +167,7 @@ def enclose(limits: Limits, began_at: float, ends_at: float) -> Call:
     call.limits = limits
     call.started_at = began_at
     call.outer = running_call()
-    call.deadline = ends_at if call.outer is None else min(ends_at, call.outer.deadline)
+    call.deadline = ends_at if call.outer is None else min(ends_at, deadline_on(limits.clock, call.outer))
     call.timeout = call.deadline - began_at
     call.permit = NO_PERMIT
     call.lane = call.leftover = call.wire = None

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Place(Protocol):
     """Where one task waits on an event loop."""
 
-    def wake(self) -> None:
-        """Let it go on; from any thread, and also before it waits."""
+    def wake(self) -> bool:
+        """Let it go on, from any thread, and also before it waits; tell whether somebody may be there."""
         ...
 
     async def wait(self, seconds: float) -> None:
@@ -36,7 +36,7 @@ class AsyncioPlace:
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
 
-    def wake(self) -> None:
+    def wake(self) -> bool:
         """
         Let it go on.
         """
@@ -46,6 +46,8 @@ class AsyncioPlace:
             # The loop is closed: nobody waits any more.
             if not self._loop.is_closed():
                 raise
+            return False
+        return True
 
     async def wait(self, seconds: float) -> None:
         """
@@ -73,7 +75,7 @@ class TrioPlace:
         self._token = trio.lowlevel.current_trio_token()
         self._event: trio.Event = trio.Event()
 
-    def wake(self) -> None:
+    def wake(self) -> bool:
         """
         Let it go on.
         """
@@ -82,7 +84,8 @@ class TrioPlace:
         try:
             self._token.run_sync_soon(self._set)
         except trio.RunFinishedError:
-            return
+            return False
+        return True
 
     def _set(self) -> None:
         self._event.set()
@@ -109,11 +112,12 @@ class ThreadPlace:
     def __init__(self) -> None:
         self._event = threading.Event()
 
-    def wake(self) -> None:
+    def wake(self) -> bool:
         """
         Let it go on.
         """
         self._event.set()
+        return True
 
     def wait(self, seconds: float) -> None:
         """

@@ -40,7 +40,7 @@ class Job(Leftover):
         self._fn: Callable[[], Any] | None = fn
         self._context: Context | None = copy_context()
         # Called by the worker when the job has ended.
-        self.notify: Callable[[], None] | None = None
+        self.notify: Callable[[], object] | None = None
         self._done = threading.Lock()
         self._done.acquire()
         self.ident: int | None = None
