@@ -34,11 +34,9 @@ def compose_async(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]])
     """
     Make the coroutine function that calls *fn* under a guard, with what its settings put around an attempt.
     """
-    attempt = wrap_async(engine, limits, fn)
     if limits.around is None:
-        return attempt
-    if limits.around.hedge is not None:
-        attempt = race(engine, limits, attempt)
+        return wrap_async(engine, limits, fn)
+    attempt = (wrap_async if limits.around.hedge is None else race)(engine, limits, fn)
     now, called, plain = limits.clock.now, limits.around.called, _certain(limits)
 
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -22,6 +22,7 @@ from hungframe.abort.threads import Job
 from hungframe.admission import let_in, let_in_sync
 
 if TYPE_CHECKING:
+    from hungframe.abort.call import Call
     from hungframe.engine import Engine
     from hungframe.limits import Limits
 
@@ -29,9 +30,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def wrap_async(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+def wrap_async(
+    engine: Engine,
+    limits: Limits,
+    fn: Callable[P, Awaitable[T]],
+    ask: Callable[[Engine, Limits], Awaitable[Call]] | None = None,
+) -> Callable[P, Coroutine[Any, Any, T]]:
     """
-    Make the coroutine function that calls *fn* under a guard.
+    Make the coroutine function that calls *fn* under a guard, once *ask* has let it in.
     """
     lanes = engine.lanes
     begin, returned, failed = engine.begin, engine.returned, engine.failed
@@ -39,10 +45,11 @@ def wrap_async(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]]) ->
     modules = sys.modules
     in_process = limits.isolate == "process"
     elsewhere = in_process or limits.isolate == "thread"
-    waits = limits.waits
+    waits = limits.waits or ask is not None
+    ask = ask or let_in
 
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        call = await let_in(engine, limits) if waits else begin(limits)
+        call = await ask(engine, limits) if waits else begin(limits)
         enter(call)
         result: T
         try:
