@@ -32,9 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def race(
-    engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]]
-) -> Callable[P, Coroutine[Any, Any, T]]:
+def race(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """
     Make the coroutine function that makes one attempt, or several side by side, each in a task of its own.
     """
@@ -195,7 +193,13 @@ async def _race(engine: Engine, limits: Limits, attempt: Callable[[], Awaitable[
     finally:
         runs.forget()
         # What this frame holds lives as long as the error that leaves it.
-        del attempt
+        attempt = _nothing
+
+
+async def _nothing() -> None:
+    """
+    Stand for an attempt that is over.
+    """
 
 
 # Told when the first of several attempts has been let in.

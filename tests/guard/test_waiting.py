@@ -80,7 +80,7 @@ def test_first_come_first_served(backend: Backend) -> None:
             for name in "abcde":
                 group.start_soon(callers.call, name, guard)
                 await anyio.sleep(0.1)
-        assert {"a": 0.0, "b": 10.0, "c": 20.0, "d": 30.0, "e": 40.0} == about(callers.let_in)
+        assert {"a": 0.0, "b": 10.0, "c": 20.0, "d": 30.0, "e": 40.0} == pytest.approx(callers.let_in)
         assert {} == guard._engine.commons.lines
 
     virtual(main, backend)
@@ -135,7 +135,7 @@ def test_one_who_leaves_leaves_no_hole(backend: Backend) -> None:
             scopes["d"].cancel()
             scopes["b"].cancel()
             scopes["c"].cancel()
-        assert {"a": 0.0, "e": 10.0, "f": 20.0} == about(callers.let_in)
+        assert {"a": 0.0, "e": 10.0, "f": 20.0} == pytest.approx(callers.let_in)
         assert {} == guard._engine.commons.lines
 
     virtual(main, backend)
@@ -218,7 +218,7 @@ def test_token_given_back_is_taken_at_once(backend: Backend) -> None:
             group.start_soon(callers.call, "b", guard)
             await anyio.sleep(2)
             permit.cancel()
-        assert [2.0, 12.0] == about(sorted(callers.let_in.values()))
+        assert [2.0, 12.0] == pytest.approx(sorted(callers.let_in.values()))
 
     virtual(main, backend)
 
@@ -245,7 +245,7 @@ def test_max_wait(backend: Backend) -> None:
             assert 0.5 == callers.now()
             assert 9.5 == about(refused.value.retry_after)
             group.start_soon(callers.call, "c", guard)
-        assert {"a": 0.0, "b": 10.0} == about(callers.let_in)
+        assert {"a": 0.0, "b": 10.0} == pytest.approx(callers.let_in)
         # The one behind it has waited as long as it may: its token was not to come.
         assert (10.5, "BudgetExhaustedError") == callers.ended["c"] or callers.ended["c"][0] <= 10.5
 
@@ -299,7 +299,7 @@ def test_total_timeout_bounds_wait_and_call(backend: Backend) -> None:
         with pytest.raises(CallTimeoutError) as late:
             await guard.acall(callee)
         assert 15.0 == about(anyio.current_time() - began_at)
-        assert [5.0] == about(left)
+        assert [5.0] == pytest.approx(left)
         assert 5.0 == about(late.value.timeout)
         # Another token comes in 10 s, at 20 s: that is in time; for 9 s it is not.
         with pytest.raises(BudgetExhaustedError):
@@ -331,7 +331,7 @@ def test_outer_call_bounds_wait_and_call(backend: Backend) -> None:
         with pytest.raises(CallTimeoutError):
             await outer.acall(both)
         assert 12.0 == about(anyio.current_time() - began_at)
-        assert [2.0] == about(left)
+        assert [2.0] == pytest.approx(left)
 
         async def in_vain() -> None:
             with pytest.raises(BudgetExhaustedError):
@@ -406,7 +406,7 @@ def test_waits_while_paused(backend: Backend) -> None:
                 await anyio.sleep(1)
                 # Another answer says that it takes longer.
                 guard.pause(29)
-            assert {"a": 30.0, "b": 30.0} == about(callers.let_in)
+            assert {"a": 30.0, "b": 30.0} == pytest.approx(callers.let_in)
 
     virtual(main, backend)
 
@@ -642,7 +642,7 @@ def leave_one_waiting(guard: Guard) -> asyncio.Task[Any]:
     for _ in range(3):
         loop.run_until_complete(asyncio.sleep(0))
     loop.close()
-    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    task._log_destroy_pending = False
     return task
 
 
@@ -660,7 +660,7 @@ def test_who_waits_on_a_closed_loop_is_passed_over() -> None:
 
     assert time.monotonic() - began_at < 1
     assert {} == guard._engine.commons.lines
-    task.get_coro().close()  # type: ignore[union-attr]
+    task.get_coro().close()
 
 
 def test_who_waits_on_a_closed_loop_turns_nobody_away_for_good() -> None:
@@ -677,7 +677,7 @@ def test_who_waits_on_a_closed_loop_turns_nobody_away_for_good() -> None:
         guard.acquire()
     guard.acquire().settle("success")
 
-    task.get_coro().close()  # type: ignore[union-attr]
+    task.get_coro().close()
     assert {} == guard._engine.commons.lines
 
 
