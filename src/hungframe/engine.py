@@ -173,23 +173,12 @@ class Engine(Policies):
         line = lines.get(self.line_key) if lines else None
         return line is None or line.head is None or (waiting is not None and line.head is waiting.ticket)
 
-    def _wake_next(self) -> None:
-        """
-        Let the first in line look again: there may be tokens sooner than it was told.
-        """
-        lines = self.commons.lines
-        line = lines.get(self.line_key) if lines else None
-        ticket = None if line is None else line.head
-        if ticket is not None and ticket.wake is not None:
-            ticket.wake()
-
     def give_back(self, call: Call, now: float) -> None:
         """
         Take permit and tokens back from a call that was not sent.
         """
         with self.lock:
             self.budget.give_back(call.amounts, now)
-        self._wake_next()
         call.ended = True
         self.settle(call, Outcome.CANCELLED, now)
         if self.commons.lines:
@@ -461,7 +450,8 @@ class Engine(Policies):
         if used != taken:
             with self.lock:
                 self.faults.attempt("used()", None, call.limits.cost.settle, self.budget, taken, used, now)
-            self._wake_next()
+            if self.commons.lines:
+                self.commons.call_on(self.line_key)
 
     def settle_result(self, call: Call, outcome: Outcome, result: object, now: float, ended: object = None) -> None:
         """
