@@ -5,6 +5,7 @@ Calls that wait for a token: first come first served, within their time, and gon
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -25,6 +26,7 @@ from hungframe import (
 )
 from hungframe.testing import RecordingSink, VirtualClock, run_virtual
 from tests.guard.fakes import Backend, StatusError, about, on_each_backend, open_by_timeouts, raises_async, sleeps
+from tests.guard.own_ports import Quota
 
 
 def waiting_guard(every: float = 10.0, capacity: float = 1, **settings: Any) -> Guard:
@@ -265,6 +267,18 @@ def test_no_wait_at_all() -> None:
     assert 10.0 == refused.value.retry_after
 
 
+class Never(Quota):
+    """
+    A budget that is used up for good.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def retry_after(self, tokens: float, now: float) -> float:
+        return math.inf
+
+
 @on_each_backend
 def test_more_than_the_bucket_can_ever_hold(backend: Backend) -> None:
     """
@@ -272,7 +286,7 @@ def test_more_than_the_bucket_can_ever_hold(backend: Backend) -> None:
     """
 
     async def main() -> None:
-        guard = waiting_guard(capacity=0.5, timeout=None)
+        guard = Guard("images", budget=Never(), on_empty="wait", timeout=None)
         with pytest.raises(BudgetExhaustedError):
             await guard.acall(sleeps, 1)
         assert {} == guard._engine.commons.lines
