@@ -248,7 +248,11 @@ class AdaptiveTimeout:
                 self._moved_at = now
             kept.append(seconds)
             self._at.append(now)
-            self._next = place + 1 if place + 1 < self.window else 0
+            self._next = place + 1
+            if place + 1 == self.window:
+                self._next = 0
+                # It grows no more: let go of what it has ahead.
+                self._seconds, self._at = self._seconds[:], self._at[:]
             self._short_held += 0.0 <= seconds <= short
             self._cuts += seconds < 0.0
             return True
