@@ -41,6 +41,9 @@ def _seconds(seconds: float) -> str:
 class HungframeError(Exception):
     """
     The base of what hungframe raises about a call.
+
+    >>> isinstance(CircuitOpenError("images"), HungframeError), isinstance(TimeoutError(), HungframeError)
+    (True, False)
     """
 
     guard: str
@@ -71,6 +74,9 @@ class CallTimeoutError(HungframeError, TimeoutError):
 
         missing: What did not come within *timeout*: `answer`, or of a stream
             its `first item` or the `next item`.
+
+    >>> print(CallTimeoutError(guard="images", timeout=60.0, elapsed=60.25, receipt="orphan"))
+    guard 'images': no answer within 60 s; callee abandoned and still running
     """
 
     def __init__(
@@ -171,6 +177,15 @@ class CallRejectedError(HungframeError):
 
         retry_after: Seconds until it is worth asking again; None where no
             time can be named.
+
+    >>> from hungframe import Guard
+    >>> guard = Guard("images")
+    >>> guard.force_open()
+    >>> try:
+    ...     guard.call(str.upper, "a cat")
+    ... except CallRejectedError as error:
+    ...     print(error)
+    guard 'images': circuit is open
     """
 
     _because = "call refused"
@@ -191,6 +206,9 @@ class CallRejectedError(HungframeError):
 class CircuitOpenError(CallRejectedError):
     """
     The circuit breaker is open, or half-open with its probe taken.
+
+    >>> print(CircuitOpenError("images", retry_after=41.2))
+    guard 'images': circuit is open; retry in 41.2 s
     """
 
     _because = "circuit is open"
@@ -198,10 +216,18 @@ class CircuitOpenError(CallRejectedError):
 
 class BudgetExhaustedError(CallRejectedError):
     """
-    The budget has no token left, or is paused.
+    The budget has no token left, or calls are paused, with a budget or without; with `on_empty="wait"`, no token comes
+    in time.
 
     Args:
-        paused: Whether the provider has asked for a pause (429), or somebody by `Guard.pause`.
+        guard: Name of the guard.
+
+        retry_after: Seconds until so many tokens are there, or the pause is over.
+
+        paused: Whether it is a pause: the provider has answered 429, or somebody has called `Guard.pause`.
+
+    >>> print(BudgetExhaustedError("images", retry_after=12.0))
+    guard 'images': budget is exhausted; retry in 12 s
     """
 
     def __init__(self, guard: str, retry_after: float | None = None, paused: bool = False) -> None:
@@ -210,12 +236,20 @@ class BudgetExhaustedError(CallRejectedError):
 
     @property
     def _because(self) -> str:  # type: ignore[override]  # A constant in the others.
-        return "calls are paused, as the provider asked" if self.paused else "budget is exhausted"
+        return "calls are paused, after a 429 or by hand" if self.paused else "budget is exhausted"
 
 
 class BulkheadFullError(CallRejectedError):
     """
-    As many calls are in flight as the bulkhead admits.
+    As many calls are in flight as the bulkhead admits, and the queue is full, or no slot came free in time, or a more
+    important call took the place in it. `retry_after` is None: nobody knows when a call will end.
+
+    >>> from hungframe import Guard
+    >>> guard = Guard("images", bulkhead=1)
+    >>> with guard.acquire():
+    ...     guard.acquire()
+    Traceback (most recent call last):
+    hungframe.errors.BulkheadFullError: guard 'images': bulkhead is full
     """
 
     _because = "bulkhead is full"
@@ -223,7 +257,10 @@ class BulkheadFullError(CallRejectedError):
 
 class TooManyOrphansError(CallRejectedError):
     """
-    As many abandoned callees still run as the guard tolerates.
+    As many abandoned callees still run as the guard tolerates (`max_orphans`). `retry_after` is None.
+
+    >>> print(TooManyOrphansError("images"))
+    guard 'images': too many abandoned calls still run
     """
 
     _because = "too many abandoned calls still run"
@@ -239,6 +276,9 @@ class ResponseTooLargeError(HungframeError):
         limit: The client's `max_response_bytes`.
 
         announced: The response's Content-Length where that was too large already; None where more bytes came.
+
+    >>> print(ResponseTooLargeError("", limit=1000, announced=5000))
+    a response of 5,000 bytes is over max_response_bytes (1,000); give the client more, or None for no limit
     """
 
     def __init__(self, guard: str, limit: int, announced: int | None = None) -> None:
@@ -271,6 +311,9 @@ class WorkerDiedError(HungframeError):
         signal: Name of that signal; None where none did.
 
         began: Whether the callee had begun.
+
+    >>> print(WorkerDiedError("images", "resize", -11, "SIGSEGV"))
+    guard 'images': the worker process was killed by SIGSEGV while it ran resize
     """
 
     def __init__(
@@ -316,6 +359,9 @@ class RemoteError(HungframeError):
         reason: Why it could not be brought back.
 
         status_code: Its `status_code`, if it had one, so that its outcome is known.
+
+    >>> print(RemoteError("images", "resize", "Odd", "too odd", "it holds a lock"))
+    guard 'images': resize raised Odd: too odd; the exception itself cannot be pickled (it holds a lock)
     """
 
     def __init__(

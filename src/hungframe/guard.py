@@ -79,30 +79,34 @@ class Guard:
             and "process" move async callees there, too.
 
         on_empty: What a call does where the budget is empty, or paused: "reject",
-            it is refused; "wait", it waits for its token, first come first served.
+            it is refused; "wait", it waits for its token, first come first
+            served. `acquire` never waits.
 
         max_wait: Most seconds that a call waits to be let in, by the budget or
             in the bulkhead's queue; None: until its total timeout or the
             deadline around it, else as long as its timeout is.
 
-        total_timeout: Most seconds for a call, its waits and all its attempts; None: no limit.
+        total_timeout: Most seconds for a call, its waits and all its attempts; None: no limit but the timeout of each.
 
         first_item: Most seconds until a stream's first item; None: no limit.
 
         between_items: Most seconds that a stream may take from one item to
             the next, the consumer's own time not counted; None: no limit.
 
-        retry: A `Retry`; None: one attempt.
+        retry: A `Retry`; None: one attempt. A stream is tried again until its
+            first item; a block or a permit never.
 
         hedge: A `Hedge`; None: no second attempt beside the first. A hedged
-            callee runs in a copy of its caller's context.
+            callee runs in a copy of its caller's context. Not for generators,
+            nor for a sync callee with `isolate=None`.
 
         bulkhead: A `Bulkhead`, or a whole number: most calls in flight,
             abandoned ones that still run included; None: no limit.
 
         fallback: What the caller gets when a call has failed for good, be it
-            refused: a value, or a function of the error; None: the error is
-            raised. An outcome of `4xx` is always raised.
+            refused: a value, or a function of the error, for async callees
+            also a coroutine function; None: the error is raised. An outcome of
+            `4xx` is always raised. Not for generators.
 
         idempotent: Whether the work may be done twice, or a function of the
             call's arguments that tells. Where not, nothing is hedged, and only
@@ -110,7 +114,7 @@ class Guard:
             or called may be, and a client with this guard tells by the method
             of each request and by its Idempotency-Key.
 
-        priority: Who is more important is let in first, and shed last.
+        priority: In the bulkhead's queue the higher is let in first, and shed last; 0 if not given.
 
         classify: A function of the result, or of the exception raised, that
             tells its `Outcome`; where it returns None the built-in rules hold.
@@ -473,7 +477,7 @@ class Guard:
         >>> guard.pause(20)
         >>> guard.call(str.upper, "a cat")
         Traceback (most recent call last):
-        hungframe.errors.BudgetExhaustedError: guard 'images': calls are paused, as the provider asked; retry in 20 s
+        hungframe.errors.BudgetExhaustedError: guard 'images': calls are paused, after a 429 or by hand; retry in 20 s
         """
         self._engine.pause(check.number("seconds", seconds, at_least=0))
 

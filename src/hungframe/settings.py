@@ -94,7 +94,10 @@ def _bulkhead(bulkhead: object) -> Bulkhead | None:
         return bulkhead
     if isinstance(bulkhead, int) and not isinstance(bulkhead, bool):
         return Bulkhead(bulkhead)
-    raise TypeError(f"bulkhead must be a Bulkhead, a whole number of calls or None, got {bulkhead!r}")
+    raise TypeError(
+        f"bulkhead must be a Bulkhead, a whole number of calls or None, got {bulkhead!r}; "
+        'a limit that is learned is Bulkhead("adaptive")'
+    )
 
 
 def around_of(retry: Any, hedge: Any, fallback: Any, idempotent: Idempotent | None) -> Around | None:
@@ -104,7 +107,7 @@ def around_of(retry: Any, hedge: Any, fallback: Any, idempotent: Idempotent | No
     if not (retry is None or isinstance(retry, Retry)):
         raise TypeError(f"retry must be a Retry or None, got {retry!r}; three attempts are Retry(attempts=3)")
     if not (hedge is None or isinstance(hedge, Hedge)):
-        raise TypeError(f'hedge must be a Hedge or None, got {hedge!r}; after the P95 is Hedge(after="p95")')
+        raise TypeError(f"hedge must be a Hedge or None, got {hedge!r}; after the P95 is Hedge(), after 2 s Hedge(2)")
     if not (idempotent is None or isinstance(idempotent, bool) or callable(idempotent)):
         raise TypeError(f"idempotent must be a bool, a function of the call's arguments or None, got {idempotent!r}")
     if retry is None and hedge is None and fallback is None and idempotent is None:

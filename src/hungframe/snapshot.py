@@ -16,6 +16,11 @@ from hungframe.abort.orphans import OrphanInfo
 class Snapshot:
     """
     A guard at one moment; all times are seconds.
+
+    >>> from hungframe import Guard
+    >>> snapshot = Guard("images", timeout=20).snapshot()
+    >>> snapshot.state, snapshot.timeout, snapshot.in_flight
+    ('closed', 20, 0)
     """
 
     name: str

@@ -34,6 +34,9 @@ class WireReport:
         connection_age: Seconds since the connection was opened; None where there is none yet.
 
         connection_uses: Requests that were sent on it, this one included.
+
+    >>> print(WireReport("headers", 59.8, bytes_sent=1204, bytes_received=0, connection_age=0.2, connection_uses=1))
+    no response headers for 59.8 s after 1,204 bytes were sent
     """
 
     phase: Phase | None

@@ -24,19 +24,24 @@ class Bulkhead:
     """
     Let *limit* calls run at once, and *queue* more wait for one of them to end.
 
+    Give it to a guard: `Guard(bulkhead=Bulkhead(20, queue=50))`, or to several,
+    which share it then. How long a call may wait in the queue is the guard's
+    `max_wait`; how important it is, its `priority`.
+
     A call holds its slot until it has ended, also where its caller has long
     gone: what still runs still takes the provider's capacity.
 
     Args:
         limit: Calls at once, 1 or more; or "adaptive", to learn it from how
-            long calls take and how many time out.
+            long calls take and how many time out; it begins at 10.
 
-        queue: Calls that may wait, 0 or more. Where it is full, a call that
-            is more important than the least important one takes its place.
+        queue: Calls that may wait, 0 or more; 0 if not given. Where it is full,
+            a call that is more important than the least important one takes
+            its place.
 
-        min: The least that "adaptive" goes down to, 1 or more.
+        min: The least that "adaptive" goes down to, 1 or more; 1 if not given.
 
-        max: The most that it goes up to.
+        max: The most that it goes up to; 100 if not given.
 
     Raises:
         TypeError: If an argument is of the wrong kind.

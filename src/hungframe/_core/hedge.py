@@ -17,10 +17,15 @@ class Hedge:
     """
     Send another attempt of a call that takes too long; the first answer counts.
 
-    Args:
-        after: Seconds from one attempt to the next, above 0, or "p95" for the P95 that was learned.
+    Give it to a guard: `Guard(hedge=Hedge())`. Nothing is hedged that is not
+    idempotent. Each attempt takes a token and a slot of its own.
 
-        max: Additional attempts at most, at least 1.
+    Args:
+        after: Seconds from one attempt to the next, above 0, or "p95", the
+            default, for the P95 that the guard's timeout has learned: until it
+            has, and with a fixed timeout, nothing is hedged.
+
+        max: Additional attempts at most, at least 1; 1 if not given.
 
     Raises:
         TypeError: If an argument is of the wrong kind.

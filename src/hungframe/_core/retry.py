@@ -53,22 +53,26 @@ class Retry:
     """
     Try again what failed and may be repeated, later and later, and not too often.
 
+    Give it to a guard: `Guard(retry=Retry())`; one object given to several guards
+    is one budget of retries for all of them.
+
     Only idempotent work is tried again, unless it is certain that it was not
     begun. A provider that says when (Retry-After) is obeyed, also beyond *cap*;
     else the wait is drawn with full jitter. All retries together are at most a
     share of the calls, so that they do not add to an outage.
 
     Args:
-        attempts: All in all, at least 1.
+        attempts: All in all, the first included, at least 1; 3 if not given.
 
-        base: Seconds that the first wait has at most; each further one has twice as much. At least 0.
+        base: Seconds that the first wait has at most; each further one has twice as much. At least 0; 0.5 if not given.
 
-        cap: Seconds that no wait exceeds that the provider did not ask for; at least *base*.
+        cap: Seconds that no wait exceeds that the provider did not ask for; at least *base*; 30 if not given.
 
-        budget: Retries as a share of the calls of the last 60 s, in (0, 1], where ten are always allowed; None for no
-            limit.
+        budget: Retries as a share of the calls of the last 60 s, in (0, 1], where ten are always allowed; a tenth if
+            not given; None for no limit.
 
-        on: Outcomes that are tried again.
+        on: Outcomes that are tried again: of `timeout`, `quota`, `5xx`, `connection`, which are the default, and `4xx`
+            and `unknown`.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -106,7 +110,9 @@ class Retry:
     ) -> None:
         self.attempts = check.whole("attempts", attempts, at_least=1)
         self._base = check.number("base", base, at_least=0)
-        self._cap = check.number("cap", cap, at_least=base)
+        self._cap = check.number("cap", cap, at_least=0)
+        if cap < base:
+            raise ValueError(f"cap must be at least base, got base={base!r} and cap={cap!r}")
         self._ratio = None if budget is None else check.number("budget", budget, above=0, at_most=1)
         self._on = _outcomes(on)
         self.retry_budget: RetryBudget | None = None if budget is None else RetryBudget(budget)

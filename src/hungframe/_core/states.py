@@ -10,6 +10,9 @@ from enum import Enum
 class BreakerState(str, Enum):
     """
     What a circuit breaker does with a call; a member equals its name as a string.
+
+    >>> BreakerState.HALF_OPEN == "half_open"
+    True
     """
 
     CLOSED = "closed"
@@ -29,6 +32,15 @@ class Permit:
     The right to make one call, to be given back once.
 
     While closed, all calls of a generation share one.
+
+    Attributes:
+        generation: That of the breaker when it was given; what ends in a later one counts nowhere.
+
+        probe: Whether its call is to find out that the provider is well again.
+
+    >>> from hungframe import CircuitBreaker
+    >>> CircuitBreaker().acquire(now=0.0)
+    Permit(generation=1, probe=False)
     """
 
     __slots__ = ("generation", "probe")
@@ -49,6 +61,12 @@ NO_PERMIT = Permit(0)
 class Refusal:
     """
     No permit: why, and in how many seconds it is worth asking again (None: no time can be named).
+
+    >>> from hungframe import CircuitBreaker
+    >>> breaker = CircuitBreaker()
+    >>> breaker.force_open(now=0.0)
+    >>> breaker.acquire(now=1.0)
+    Refusal('forced_open', retry_after=None)
     """
 
     __slots__ = ("reason", "retry_after")

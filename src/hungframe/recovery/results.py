@@ -12,6 +12,9 @@ from dataclasses import dataclass
 class CurrentProbe:
     """
     The probe that the code which asks is a part of.
+
+    >>> CurrentProbe("images", "timeout").no_store
+    True
     """
 
     guard: str
@@ -26,6 +29,9 @@ class CurrentProbe:
 class ProbeResult:
     """
     How a probe ended.
+
+    >>> ProbeResult("images", "timeout", "success", seconds=2.5, value="a picture").no_store
+    True
     """
 
     guard: str
