@@ -90,7 +90,7 @@ def _steps(engine: Engine, limits: Limits, wake_up: Callable[[], bool]) -> Gener
     try:
         return (yield from _until_granted(engine, limits, waiting, until, wake_up))
     except BaseException:
-        engine.free(limits.clock.now())
+        engine.commons.outside_lock(engine.free, limits.clock.now())
         raise
 
 
@@ -121,8 +121,7 @@ def _until_free(
         ticket, shed = bulkhead.enqueue(clock.now(), priority=limits.priority)
         if ticket is not None:
             ticket.wake = wake_up
-    for each in shed:
-        engine.wake(each)
+    engine.wake(shed)
     if ticket is None:
         engine.refuse_slot(limits)
     try:
@@ -134,10 +133,7 @@ def _until_free(
         waiting.has_slot = True
     finally:
         if not waiting.has_slot:
-            with engine.lock:
-                woken = bulkhead.withdraw(ticket, clock.now())
-            for each in woken:
-                engine.wake(each)
+            engine.commons.outside_lock(engine.withdraw, ticket, clock.now())
 
 
 def _until_granted(
@@ -168,7 +164,7 @@ def _until_granted(
             yield min(after, until - now)
     finally:
         if line is not None and waiting.ticket is not None:
-            _leave_line(engine, line, waiting.ticket)
+            engine.commons.outside_lock(_leave_line, engine, line, waiting.ticket)
 
 
 def _stand_in_line(engine: Engine, wake_up: Callable[[], bool]) -> tuple[Line, Ticket]:

@@ -96,7 +96,7 @@ class EngineWithBulkhead(Engine):
         """
         What held a slot for longer than its caller stayed has ended.
         """
-        self._over(call, Outcome.CANCELLED, call.limits.clock.now())
+        self.commons.outside_lock(self._over, call, Outcome.CANCELLED, call.limits.clock.now())
 
     def _over(self, call: Call, outcome: Outcome, now: float) -> None:
         bulkhead = self.bulkhead
@@ -112,19 +112,28 @@ class EngineWithBulkhead(Engine):
         finally:
             lock.release()
         if woken:
-            for ticket in woken:
-                self.wake(ticket)
+            self.wake(woken)
 
-    def wake(self, ticket: Ticket) -> None:
+    def wake(self, tickets: Sequence[Ticket]) -> None:
         """
-        Let who holds *ticket* look again; outside of every lock. Where nobody does, its slot goes to the next.
+        Let those who hold *tickets* look again; outside of every lock. The slot of one whom nobody can wake goes on.
         """
-        if ticket.wake is None or ticket.wake() is not False:
-            return
+        # Not by recursion: a loop may have been closed with a thousand of them.
+        while tickets:
+            gone = [ticket for ticket in tickets if ticket.wake is not None and ticket.wake() is False]
+            if not gone:
+                return
+            now = self.clock.now()
+            with self.lock:
+                tickets = [each for ticket in gone for each in self.bulkhead.withdraw(ticket, now)]
+
+    def withdraw(self, ticket: Ticket, now: float) -> None:
+        """
+        Leave the line, or pass on the slot that was granted meanwhile.
+        """
         with self.lock:
-            woken = self.bulkhead.withdraw(ticket, self.clock.now())
-        for each in woken:
-            self.wake(each)
+            woken = self.bulkhead.withdraw(ticket, now)
+        self.wake(woken)
 
     def waiting(self) -> int:
         """
@@ -138,5 +147,4 @@ class EngineWithBulkhead(Engine):
         """
         with self.lock:
             woken = self.bulkhead.release(now)
-        for ticket in woken:
-            self.wake(ticket)
+        self.wake(woken)

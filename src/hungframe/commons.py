@@ -5,12 +5,17 @@ What guards share that have a bucket in common: one lock, and the lines of calls
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hungframe._core.line import Line, Ticket
     from hungframe.ports import Budget
+
+
+# Who waits this many seconds for a guard's lock holds it: the garbage
+# collector has come by in the very thread that took it.
+_HELD_BY_OURSELVES = 0.05
 
 
 class Commons:
@@ -47,6 +52,21 @@ class Commons:
             if line.head is None and self.lines.get(key) is line:
                 del self.lines[key]
         return was_first
+
+    def outside_lock(self, do: Callable[..., object], *args: Any) -> None:
+        """
+        Do something that takes the lock, and that the garbage collector may ask for: also in the thread that holds it.
+        """
+        lock = self.lock
+        if lock.acquire(timeout=_HELD_BY_OURSELVES):
+            lock.release()
+            do(*args)
+            return
+        try:
+            threading.Thread(target=do, args=args, daemon=True).start()
+        except RuntimeError:
+            # The interpreter is on its way out, and asks nobody any more.
+            return
 
     def after_fork(self) -> None:
         """

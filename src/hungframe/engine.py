@@ -348,7 +348,11 @@ class Engine(Policies):
         if call.aborting and (is_cancel or isinstance(error, Exception)):
             return self._timed_out(call, now, left=False)
         self.left_behind(call, now)
-        self.settle(call, self.classified(error, call.limits), now, ended=error)
+        if isinstance(error, GeneratorExit):
+            # Closed, and that perhaps by the garbage collector.
+            self.commons.outside_lock(self.settle, call, _CANCELLED, now)
+        else:
+            self.settle(call, self.classified(error, call.limits), now, ended=error)
         return None
 
     def _timed_out(self, call: Call, now: float, *, left: bool) -> CallTimeoutError:

@@ -112,7 +112,7 @@ class GuardPermit:
         # Whoever loses a permit must not take its slot away for good.
         if not getattr(self, "_settled", True):
             name = self._engine.name
-            self.cancel()
+            self._engine.commons.outside_lock(self.cancel)
             warnings.warn(
                 f"guard {name!r}: a permit was dropped without being settled; it is cancelled",
                 ResourceWarning,

@@ -8,7 +8,6 @@ the callee, and nothing is watched.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
     from hungframe.engine import Engine
 
 T = TypeVar("T")
-
-# Who waits this many seconds for a guard's lock holds it: the garbage
-# collector has come by in the very thread that took it.
-_HELD_BY_OURSELVES = 0.05
 
 
 class StreamCall:
@@ -278,18 +273,8 @@ class StreamCall:
         """
         The consumer has stopped early: nothing is learned. May be called by the garbage collector.
         """
-        if not self._unsettled:
-            return
-        lock = self._engine.lock
-        if lock.acquire(timeout=_HELD_BY_OURSELVES):
-            lock.release()
-            self._settle(Outcome.CANCELLED)
-            return
-        try:
-            threading.Thread(target=self._settle, args=(Outcome.CANCELLED,), daemon=True).start()
-        except RuntimeError:
-            # The interpreter is on its way out, and asks nobody any more.
-            return
+        if self._unsettled:
+            self._engine.commons.outside_lock(self._settle, Outcome.CANCELLED)
 
     def _settle(self, outcome: Outcome, error: CallTimeoutError | None = None, ended: object = None) -> None:
         if self._asking:
