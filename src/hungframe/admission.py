@@ -90,7 +90,7 @@ def _steps(engine: Engine, limits: Limits, wake_up: Callable[[], bool]) -> Gener
     try:
         return (yield from _until_granted(engine, limits, waiting, until, wake_up))
     except BaseException:
-        engine.commons.outside_lock(engine.free, limits.clock.now())
+        engine.commons.outside_lock(engine.free, waiting.slot, limits.clock.now())
         raise
 
 
@@ -116,7 +116,7 @@ def _until_free(
     """
     Wait for a slot.
     """
-    clock, bulkhead = limits.clock, engine.bulkhead
+    clock, bulkhead, era = limits.clock, engine.bulkhead, engine.bulkhead.era
     with engine.lock:
         ticket, shed = bulkhead.enqueue(clock.now(), priority=limits.priority)
         if ticket is not None:
@@ -130,10 +130,10 @@ def _until_free(
             if ticket.shed or now >= until:
                 engine.refuse_slot(limits, now - waiting.began_at)
             yield until - now
-        waiting.has_slot = True
+        waiting.slot = era
     finally:
-        if not waiting.has_slot:
-            engine.commons.outside_lock(engine.withdraw, ticket, clock.now())
+        if not waiting.slot:
+            engine.commons.outside_lock(engine.withdraw, ticket, era, clock.now())
 
 
 def _until_granted(

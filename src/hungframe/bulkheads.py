@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hungframe._core.outcome import Outcome
+from hungframe.abort.call import calls_here
 from hungframe.engine import Engine
 from hungframe.errors import BulkheadFullError, CallTimeoutError
 from hungframe.waiting import NotYet, Waiting
@@ -32,14 +33,16 @@ class EngineWithBulkhead(Engine):
     def __init__(self, name: str, bulkhead: Bulkhead, also_shared: Sequence[object] = (), **settings: Any) -> None:
         super().__init__(name, also_shared=(bulkhead, *also_shared), **settings)
         self.bulkhead = bulkhead
+        # Before its first call: one may stand in line until then.
+        self.put_right_after_fork()
 
     def begin(self, limits: Limits, waiting: Waiting | None = None) -> Call:
         """
         Take a slot, and ask every other policy.
         """
-        if waiting is not None and waiting.has_slot:
+        if waiting is not None and waiting.slot:
             call = Engine.begin(self, limits, waiting)
-            call.slot = True
+            call.slot = waiting.slot
             return call
         bulkhead = self.bulkhead
         lock = self.lock
@@ -55,9 +58,9 @@ class EngineWithBulkhead(Engine):
         try:
             call = Engine.begin(self, limits, waiting)
         except BaseException:
-            self.free(limits.clock.now())
+            self.free(bulkhead.era, limits.clock.now())
             raise
-        call.slot = True
+        call.slot = bulkhead.era
         return call
 
     def refuse_slot(self, limits: Limits, waited: float = 0.0) -> NoReturn:
@@ -106,9 +109,11 @@ class EngineWithBulkhead(Engine):
         try:
             if bulkhead.is_adaptive and outcome is not Outcome.CANCELLED:
                 woken = bulkhead.record(outcome, now - call.started_at, now, bulkhead.in_flight)
-            if call.ended and call.slot:
-                call.slot = False
-                woken = [*woken, *freed] if (freed := bulkhead.release(now)) else woken
+            if call.ended:
+                slot, call.slot = call.slot, False
+                # One that was taken before a fork is the parent's.
+                if slot is bulkhead.era:
+                    woken = [*woken, *freed] if (freed := bulkhead.release(now)) else woken
         finally:
             lock.release()
         if woken:
@@ -127,13 +132,26 @@ class EngineWithBulkhead(Engine):
             with self.lock:
                 tickets = [each for ticket in gone for each in self.bulkhead.withdraw(ticket, now)]
 
-    def withdraw(self, ticket: Ticket, now: float) -> None:
+    def withdraw(self, ticket: Ticket, era: object, now: float) -> None:
         """
-        Leave the line, or pass on the slot that was granted meanwhile.
+        Leave the line that was joined in that era, or pass on the slot that was granted meanwhile.
         """
         with self.lock:
-            woken = self.bulkhead.withdraw(ticket, now)
+            woken = self.bulkhead.withdraw(ticket, now) if era is self.bulkhead.era else ()
         self.wake(woken)
+
+    def after_fork(self) -> None:
+        """
+        Keep the slots of the calls around the code that forked, which go on in the child; the others are free there.
+        """
+        super().after_fork()
+        bulkhead = self.bulkhead
+        # Where several guards share it, once for each of them: no harm.
+        before = bulkhead.forget()
+        for call in calls_here():
+            if call.slot is before:
+                call.slot = bulkhead.era
+                bulkhead.in_flight += 1
 
     def waiting(self) -> int:
         """
@@ -141,10 +159,10 @@ class EngineWithBulkhead(Engine):
         """
         return super().waiting() + self.bulkhead.waiting
 
-    def free(self, now: float) -> None:
+    def free(self, slot: object, now: float) -> None:
         """
         Give back a slot whose call was not sent.
         """
         with self.lock:
-            woken = self.bulkhead.release(now)
+            woken = self.bulkhead.release(now) if slot is self.bulkhead.era else ()
         self.wake(woken)

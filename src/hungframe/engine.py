@@ -91,6 +91,9 @@ class Engine(Policies):
             NotYet: If it is to wait; nothing is taken, and nothing told.
         """
         now = limits.clock.now()
+        if now >= self.look_at:
+            # Before anything takes the lock: in a forked child it may be another.
+            self.look(now)
         timeout = limits.timeout.current(now)
         if waiting is not None and waiting.ends_at < now + timeout:
             timeout = max(0.0, waiting.ends_at - now)
@@ -103,8 +106,6 @@ class Engine(Policies):
         budget_before = self.budget_before(now) if self.sinks else None
         if self.orphans.running and len(self.orphans.running) >= self.max_orphans:
             self.refuse(TooManyOrphansError, "too_many_orphans", None, timeout, budget_before, waited)
-        if now >= self.look_at:
-            self.look(now)
         permit = self.breaker.shared_permit
         would_reject = None
         if permit is None:

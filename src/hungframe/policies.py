@@ -28,7 +28,7 @@ from hungframe._core.probing import Causes, ProbeLane
 from hungframe._core.states import NO_PERMIT, BreakerState, Permit, Refusal
 from hungframe._core.timeouts import FixedTimeout, NoTimeout
 from hungframe._core.waiting import wait
-from hungframe.abort.call import Call, current_call
+from hungframe.abort.call import Call, calls_here, current_call
 from hungframe.abort.lanes import Lanes
 from hungframe.abort.orphans import Orphans
 from hungframe.commons import commons_of
@@ -187,7 +187,7 @@ class Policies:
         """
         # Here and not in the constructor: a guard that was never called has
         # nothing to put right after a fork, and the entry weighs 185 bytes.
-        _in_use.add(self)
+        self.put_right_after_fork()
         with self.lock:
             if self.counts is _NO_COUNTS:
                 self.counts = [0] * len(Outcome)
@@ -420,17 +420,20 @@ class Policies:
 
     # -- forking --------------------------------------------------------------
 
+    def put_right_after_fork(self) -> None:
+        """
+        From now on, have a child that is forked make this guard its own.
+        """
+        _in_use.add(self)
+        # One that had not been used at a fork has the parent's still.
+        self.lock = self.commons.lock
+
     def after_fork(self) -> None:
         """
         Go on in a forked child, where only the thread that forked runs.
         """
         self.lock = self.commons.lock
-        mine: set[Call] = set()
-        call = current_call.get()
-        while call is not None:
-            mine.add(call)
-            call = call.outer
-        self.lanes.forget(keep=mine)
+        self.lanes.forget(keep=calls_here())
         self.orphans.forget()
         self.suspects = _NO_SUSPECTS
         if self.probe_lane is not None:

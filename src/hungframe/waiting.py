@@ -21,13 +21,14 @@ class Waiting:
         ends_at: When the call that it waits for must be over; infinite for no limit.
     """
 
-    __slots__ = ("began_at", "ends_at", "has_slot", "ticket")
+    __slots__ = ("began_at", "ends_at", "slot", "ticket")
 
     def __init__(self, began_at: float, ends_at: float = math.inf) -> None:
         self.began_at = began_at
         self.ends_at = ends_at
-        # A slot of the bulkhead is its own already.
-        self.has_slot = False
+        # Where a slot of the bulkhead is its own already: the era in which
+        # that was taken, as in Call.
+        self.slot: object = False
         # Its place in the line for the budget.
         self.ticket: Ticket | None = None
 

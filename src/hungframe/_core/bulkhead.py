@@ -57,7 +57,7 @@ class Bulkhead:
     (True, True)
     """
 
-    __slots__ = ("_learner", "_limit", "_line", "in_flight", "queue", "shared_under")
+    __slots__ = ("_learner", "_limit", "_line", "era", "in_flight", "queue", "shared_under")
 
     def __init__(
         self,
@@ -82,6 +82,9 @@ class Bulkhead:
         # Slots that are taken, those included that were handed over to a
         # ticket whose owner has not woken yet.
         self.in_flight = 0
+        # Kept by who has a slot or a place in line, to tell after `forget`
+        # that it has none any more.
+        self.era: object = object()
         # Taken by nobody here: whoever composes it with others between threads
         # leaves here the lock that it does so under, for the next to use.
         self.shared_under: Any = None
@@ -187,6 +190,18 @@ class Bulkhead:
             raise RuntimeError("release() gives back a slot, and none is taken")
         self.in_flight -= 1
         return self._grant() if self._line else _NOBODY
+
+    def forget(self) -> object:
+        """
+        Take every slot and every place in line for free, since who had them is gone, as the parent's threads in a fork.
+
+        Returns:
+            The era that has ended.
+        """
+        before, self.era = self.era, object()
+        self.in_flight = 0
+        self._line = Line()
+        return before
 
     def record(self, outcome: Outcome, seconds: float, now: float, in_flight: int) -> Sequence[Ticket]:
         """

@@ -78,8 +78,8 @@ class Call:
     id: str
     """Names it in events; there only where somebody listens."""
 
-    slot: bool
-    """It holds a slot of its guard's bulkhead; there only where its guard has one."""
+    slot: object
+    """While it holds a slot of a bulkhead: the era of that in which it was taken; else False."""
     ended: bool
     """The callee has ended: nothing below this call runs any more."""
     aborting: bool
@@ -132,6 +132,18 @@ def running_call() -> Call | None:
     while call is not None and call.ended:
         call = call.outer
     return call
+
+
+def calls_here() -> set[Call]:
+    """
+    The guarded calls around the code that asks.
+    """
+    calls: set[Call] = set()
+    call = current_call.get()
+    while call is not None:
+        calls.add(call)
+        call = call.outer
+    return calls
 
 
 def deadline_on(clock: Clock, call: Call) -> float:
