@@ -256,7 +256,7 @@ class Engine(Policies):
             self.settle_result(call, self.classified(result, limits), result, now)
         return None
 
-    def _returned_not_begun(self, call: Call, result: Any, now: float) -> TypeError:
+    def _returned_not_begun(self, call: Call, result: Any, now: float) -> NotGuardedError:
         """
         Settle a call whose callee returned before its work began: nothing was guarded.
         """
@@ -264,7 +264,7 @@ class Engine(Policies):
         if isinstance(result, (CoroutineType, GeneratorType)):
             result.close()
         self.settle(call, _CANCELLED, now)
-        return TypeError(
+        return NotGuardedError(
             f"guard {self.name!r}: the callee returned a {kind}, whose work begins when the guarded call is over; "
             f"{_GUARD_INSTEAD[type(result)]}"
         )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from hungframe.abort import asyncio_driver, threads
 from hungframe.abort.asyncio_driver import Abandoned
 from hungframe.abort.backend import in_trio
+from hungframe.abort.mistake import NotGuardedError
 from hungframe.abort.parking import AsyncioPlace, Place, TrioPlace
 from hungframe.abort.threads import Job
 from hungframe.abort.wire import freeze
@@ -247,7 +248,9 @@ def coroutine_of(awaitable: Any) -> Coroutine[Any, Any, Any]:
     if inspect.iscoroutine(awaitable):
         return awaitable
     if not inspect.isawaitable(awaitable):
-        raise TypeError(f"the callee must return an awaitable, got {awaitable!r}; a sync callee is called with `call`")
+        raise NotGuardedError(
+            f"the callee must return an awaitable, got {awaitable!r}; a sync callee is called with `call`"
+        )
     return _awaiting(awaitable)
 
 
