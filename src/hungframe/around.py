@@ -4,8 +4,11 @@ What is put around the attempts of a call, as settings: it is hedged, tried agai
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from hungframe.callees import body_of
 
 if TYPE_CHECKING:
     from hungframe._core.hedge import Hedge
@@ -33,7 +36,7 @@ class Around:
             is called is taken to be, and a client asks its requests.
     """
 
-    __slots__ = ("fallback", "hedge", "idempotent", "retry")
+    __slots__ = ("fallback", "fallback_is_async", "hedge", "idempotent", "retry")
 
     def __init__(
         self,
@@ -45,6 +48,8 @@ class Around:
         self.retry = retry
         self.hedge = hedge
         self.fallback = fallback
+        # Only who awaits its answer can have that of a coroutine function.
+        self.fallback_is_async = is_async(fallback)
         self.idempotent = idempotent
 
     def called(self, engine: Engine, now: float) -> None:
@@ -70,4 +75,20 @@ class Around:
         if not callable(idempotent):
             return idempotent
         # Who cannot say that it may has not allowed it.
-        return bool(engine.faults.attempt("idempotent()", False, idempotent, *args, **kwargs))
+        return engine.faults.attempt("idempotent()", False, _tells, idempotent, args, kwargs)
+
+
+def is_async(fn: object) -> bool:
+    """
+    Tell whether *fn* is a coroutine function, or an object that is called like one.
+    """
+    return callable(fn) and inspect.iscoroutinefunction(body_of(fn))
+
+
+def _tells(idempotent: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    answer = idempotent(*args, **kwargs)
+    if inspect.iscoroutine(answer):
+        # True as any object is, and has told nothing.
+        answer.close()
+        raise TypeError("idempotent must tell at once, and returned a coroutine")
+    return bool(answer)

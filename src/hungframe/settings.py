@@ -4,6 +4,7 @@ Read the settings of a guard, and refuse the wrong ones where they were given.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +18,7 @@ from hungframe._core.latency import AdaptiveTimeout
 from hungframe._core.per_key import TimeoutPerKey
 from hungframe._core.retry import Retry
 from hungframe._core.timeouts import FixedTimeout, NoTimeout
-from hungframe.around import Around, Idempotent
+from hungframe.around import Around, Idempotent, is_async
 from hungframe.bulkheads import EngineWithBulkhead
 from hungframe.engine import Engine
 from hungframe.flag import Enabled
@@ -110,6 +111,10 @@ def around_of(retry: Any, hedge: Any, fallback: Any, idempotent: Idempotent | No
         raise TypeError(f"hedge must be a Hedge or None, got {hedge!r}; after the P95 is Hedge(), after 2 s Hedge(2)")
     if not (idempotent is None or isinstance(idempotent, bool) or callable(idempotent)):
         raise TypeError(f"idempotent must be a bool, a function of the call's arguments or None, got {idempotent!r}")
+    if is_async(idempotent):
+        raise TypeError(f"idempotent must tell at once, got the coroutine function {idempotent!r}; give a plain one")
+    if inspect.iscoroutine(fallback):
+        raise TypeError(f"fallback must be a value or a function, got {fallback!r}; give the coroutine function itself")
     if retry is None and hedge is None and fallback is None and idempotent is None:
         return None
     return Around(retry, hedge, fallback, idempotent)
