@@ -4,6 +4,7 @@ The attempts of one call, from the first that failed: whether there is another, 
 
 from __future__ import annotations
 
+import inspect
 import math
 import random
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,16 @@ from hungframe._core.hint import hint_of, not_begun
 from hungframe._core.outcome import Outcome
 from hungframe._core.retry import Again
 from hungframe.abort.call import Call, deadline_on, enclose, leave, running_call
+from hungframe.abort.mistake import NotGuardedError
 from hungframe.errors import CallRejectedError, CallTimeoutError
 
 if TYPE_CHECKING:
     from hungframe.engine import Engine
     from hungframe.limits import Limits
 
-# What something else may not be given for: the caller's own mistake, which it would hide.
-_RAISED = (Outcome.CLIENT_ERROR, Outcome.CANCELLED)
+# What something else may not be given for: the caller's own mistake, which it would hide; and what the user's
+# classifier takes for an answer.
+_RAISED = (Outcome.CLIENT_ERROR, Outcome.CANCELLED, Outcome.SUCCESS)
 
 
 class Attempts:
@@ -38,7 +41,18 @@ class Attempts:
         kwargs: Likewise.
     """
 
-    __slots__ = ("_args", "_began_at", "_engine", "_error", "_kwargs", "_limits", "_number", "_outcome", "_whole")
+    __slots__ = (
+        "_args",
+        "_began_at",
+        "_engine",
+        "_error",
+        "_kwargs",
+        "_limits",
+        "_number",
+        "_outcome",
+        "_result",
+        "_whole",
+    )
 
     def __init__(
         self, engine: Engine, limits: Limits, began_at: float, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -49,7 +63,10 @@ class Attempts:
         self._args = args
         self._kwargs = kwargs
         self._number = 1
+        # How the latest attempt has ended that was not refused: with an error,
+        # or else with a result that is a failure.
         self._error: Exception | None = None
+        self._result: Any = None
         self._outcome = Outcome.SUCCESS
         # The call around its attempts, for whose deadline they share; there
         # from the second on.
@@ -65,10 +82,10 @@ class Attempts:
             Seconds until the next attempt; None if there is none.
         """
         outcome = self._outcome_of(error)
-        if outcome is Outcome.REJECTED and self._error is not None:
+        if outcome is Outcome.REJECTED and self._number > 1:
             # Refused while it tried again: what the provider said tells more.
             return None
-        self._error, self._outcome = error, outcome
+        self._error, self._result, self._outcome = error, None, outcome
         return self._again(outcome, error)
 
     def returned(self, result: object) -> float | None:
@@ -78,7 +95,9 @@ class Attempts:
         Returns:
             Seconds until the next attempt; None if there is none.
         """
-        return self._again(self._engine.classified(result, self._limits), result)
+        outcome = self._engine.classified(result, self._limits)
+        self._error, self._result, self._outcome = None, result, outcome
+        return self._again(outcome, result)
 
     def _outcome_of(self, error: Exception) -> Outcome:
         if isinstance(error, CallRejectedError):
@@ -129,38 +148,54 @@ class Attempts:
         total = self._limits.total_timeout
         return math.inf if total is None else self._began_at + total
 
+    def _leave(self) -> None:
+        whole, self._whole = self._whole, None
+        if whole is not None:
+            leave(whole)
+
     def close(self) -> None:
         """
         It is over, however it ended.
         """
-        whole, self._whole, self._error = self._whole, None, None
-        if whole is not None:
-            leave(whole)
+        self._error = self._result = None
+        # An error that was raised here has this object in its traceback.
+        self._args, self._kwargs = (), {}
+        self._leave()
 
     # -- ending -----------------------------------------------------------------
 
     @property
-    def _falls_back(self) -> bool:
+    def falls_back(self) -> bool:
+        """Whether the caller gets the fallback, should there be no other attempt."""
         around = self._limits.around
-        return around is not None and around.fallback is not None and self._outcome not in _RAISED
+        return (
+            self._error is not None
+            and around is not None
+            and around.fallback is not None
+            and self._outcome not in _RAISED
+        )
 
     def must_raise(self, error: Exception) -> bool:
         """
         Tell whether the call ends with *error*, its latest.
         """
-        return error is self._error and not self._falls_back
+        return error is self._error and not self.falls_back
 
     def instead(self) -> Any:
         """
-        What the caller gets for an answer; a coroutine, where that is a coroutine function's.
+        What the caller gets for an answer; of a fallback that is a coroutine function, its coroutine.
 
         Raises:
             Exception: What the provider said, where the latest attempt was refused.
         """
+        # The time of the attempts is up, perhaps, and the fallback has its own.
+        self._leave()
         error, around = self._error, self._limits.around
         try:
-            if not self._falls_back or around is None:
-                assert error is not None
+            if error is None:
+                # The latest attempt was refused, and this is what the provider said.
+                return self._result
+            if not self.falls_back or around is None:
                 raise error
             if self._engine.sinks:
                 self._engine.teller.fallback(self._outcome)
@@ -168,3 +203,19 @@ class Attempts:
         finally:
             # A frame that holds the exception which holds the frame is a cycle.
             del error
+
+    def instead_sync(self) -> Any:
+        """
+        The same for a caller that cannot await it.
+
+        Raises:
+            NotGuardedError: If the fallback has returned a coroutine.
+        """
+        instead = self.instead()
+        if self.falls_back and inspect.iscoroutine(instead):
+            instead.close()
+            raise NotGuardedError(
+                f"guard {self._engine.name!r}: the fallback of a sync callee returned a coroutine, which its caller "
+                "cannot await; give it a plain function"
+            ) from self._error
+        return instead

@@ -74,6 +74,8 @@ def wrap_sync_by_arguments(engine: Engine, limits: Limits, fn: Callable[P, T]) -
     """
     Make the function that calls *fn* under a guard, with the settings of its arguments.
     """
+    # What it would refuse at each call is refused where it is decorated.
+    compose_sync(engine, limits, fn)
 
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         try:

@@ -43,6 +43,7 @@ def compose_async(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]])
         began_at = now()
         called(engine, began_at)
         attempts: Attempts | None = None
+        result: T = None  # type: ignore[assignment]  # So that it can be let go of in any case.
         try:
             while True:
                 try:
@@ -61,13 +62,15 @@ def compose_async(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]])
                         return result
                 if seconds is None:
                     instead = attempts.instead()
-                    return await instead if inspect.isawaitable(instead) else instead  # type: ignore[no-any-return]
+                    # What the provider has returned is not awaited, whatever it is.
+                    waits = attempts.falls_back and inspect.isawaitable(instead)
+                    return await instead if waits else instead  # type: ignore[no-any-return]
                 await sleep(seconds)
         finally:
             if attempts is not None:
                 attempts.close()
             # What this frame holds lives as long as the error that leaves it.
-            del args, kwargs, attempts
+            del args, kwargs, attempts, result
 
     return guarded
 
@@ -75,10 +78,20 @@ def compose_async(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]])
 def compose_sync(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Callable[P, T]:
     """
     Make the function that calls *fn* under a guard; likewise.
+
+    Raises:
+        TypeError: If the fallback is a coroutine function.
+
+        ValueError: If a hedge could not leave the loser.
     """
     attempt = wrap_sync(engine, limits, fn)
     if limits.around is None:
         return attempt
+    if limits.around.fallback_is_async:
+        raise TypeError(
+            f"guard {engine.name!r}: fallback is the coroutine function {limits.around.fallback!r}, which the caller "
+            f"of the sync {fn!r} cannot await; give a plain function by `using(fallback=...)`"
+        )
     if limits.around.hedge is not None:
         attempt = race_sync(engine, limits, fn, attempt)
     now, called, plain = limits.clock.now, limits.around.called, _certain(limits)
@@ -87,6 +100,7 @@ def compose_sync(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Callable
         began_at = now()
         called(engine, began_at)
         attempts: Attempts | None = None
+        result: T = None  # type: ignore[assignment]  # So that it can be let go of in any case.
         try:
             while True:
                 try:
@@ -104,12 +118,12 @@ def compose_sync(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Callable
                     if seconds is None:
                         return result
                 if seconds is None:
-                    return attempts.instead()  # type: ignore[no-any-return]
+                    return attempts.instead_sync()  # type: ignore[no-any-return]
                 time.sleep(seconds)
         finally:
             if attempts is not None:
                 attempts.close()
-            del args, kwargs, attempts
+            del args, kwargs, attempts, result
 
     return guarded
 
