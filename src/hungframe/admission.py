@@ -2,7 +2,7 @@
 Lets a call in: at once, or when a slot and a token are there for it.
 
 First a slot of the bulkhead, then a token, since that is the order in which a
-call is asked for. Both lines are first come first served; who leaves one,
+call is asked for. Both lines are first come first served among equals; who leaves one,
 cancelled or out of time, leaves no hole in it. Written once, as a generator
 that yields the seconds to wait, for asyncio, trio and threads.
 """
@@ -129,6 +129,7 @@ def _until_free(
             now = clock.now()
             if ticket.shed or now >= until:
                 engine.refuse_slot(limits, now - waiting.began_at)
+            engine.refuse_if_open(limits, now - waiting.began_at)
             yield until - now
         waiting.slot = era
     finally:
@@ -155,7 +156,7 @@ def _until_granted(
                 # It would wait in vain, whoever is before it.
                 _refuse_token(engine, limits, now, waiting)
             if line is None:
-                line, waiting.ticket = _stand_in_line(engine, wake_up)
+                line, waiting.ticket = _stand_in_line(engine, limits.priority, wake_up)
                 # Where the first is on a loop that was closed, it is passed over.
                 engine.commons.call_on(engine.line_key)
             if line.head is not waiting.ticket:
@@ -167,10 +168,10 @@ def _until_granted(
             engine.commons.outside_lock(_leave_line, engine, line, waiting.ticket)
 
 
-def _stand_in_line(engine: Engine, wake_up: Callable[[], bool]) -> tuple[Line, Ticket]:
+def _stand_in_line(engine: Engine, priority: float, wake_up: Callable[[], bool]) -> tuple[Line, Ticket]:
     with engine.lock:
         line = engine.commons.lines.setdefault(engine.line_key, Line())
-        ticket = line.join()
+        ticket = line.join(priority)
         ticket.wake = wake_up
         return line, ticket
 

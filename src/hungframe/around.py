@@ -52,6 +52,13 @@ class Around:
         self.fallback_is_async = is_async(fallback)
         self.idempotent = idempotent
 
+    @property
+    def needs_p95(self) -> bool:
+        """
+        Whether it must be known how long a call takes, for a hedge to be sent after that.
+        """
+        return self.hedge is not None and self.hedge.delay(None) is None
+
     def called(self, engine: Engine, now: float) -> None:
         """
         Count a call, of which only a share may be tried again.

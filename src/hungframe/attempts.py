@@ -200,6 +200,11 @@ class Attempts:
             if self._engine.sinks:
                 self._engine.teller.fallback(self._outcome)
             return around.fallback(error) if callable(around.fallback) else around.fallback
+        except Exception as failed:
+            if failed is not error and failed.__context__ is None:
+                # As if it had been raised where the error was handled.
+                failed.__context__ = error
+            raise
         finally:
             # A frame that holds the exception which holds the frame is a cycle.
             del error

@@ -52,6 +52,8 @@ class EngineWithBulkhead(Engine):
         finally:
             lock.release()
         if not entered:
+            # Nobody stands in line for what is shut.
+            self.refuse_if_open(limits)
             if waiting is not None and bulkhead.queue:
                 raise NotYet
             self.refuse_slot(limits)
@@ -65,8 +67,9 @@ class EngineWithBulkhead(Engine):
 
     def refuse_slot(self, limits: Limits, waited: float = 0.0) -> NoReturn:
         """
-        Refuse a call for which there is no slot.
+        Refuse a call for which there is no slot, or nothing behind it.
         """
+        self.refuse_if_open(limits, waited)
         now = limits.clock.now()
         budget_before = self.budget_before(now) if self.sinks else None
         self.refuse(BulkheadFullError, "bulkhead_full", None, limits.timeout.current(now), budget_before, waited)
@@ -158,6 +161,12 @@ class EngineWithBulkhead(Engine):
         How many calls wait to be let in, by the bulkhead or by the budget.
         """
         return super().waiting() + self.bulkhead.waiting
+
+    def in_line(self) -> list[Ticket]:
+        """
+        The tickets of those who wait, for the bulkhead or for the budget.
+        """
+        return [*super().in_line(), *self.bulkhead.in_line()]
 
     def free(self, slot: object, now: float) -> None:
         """

@@ -37,10 +37,10 @@ def compose_async(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]])
     if limits.around is None:
         return wrap_async(engine, limits, fn)
     attempt = (wrap_async if limits.around.hedge is None else race)(engine, limits, fn)
-    now, called, plain = limits.clock.now, limits.around.called, _certain(limits)
+    clock, called, plain = limits.clock, limits.around.called, _certain(limits)
 
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        began_at = now()
+        began_at = clock.now()
         called(engine, began_at)
         attempts: Attempts | None = None
         result: T = None  # type: ignore[assignment]  # So that it can be let go of in any case.
@@ -94,10 +94,10 @@ def compose_sync(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Callable
         )
     if limits.around.hedge is not None:
         attempt = race_sync(engine, limits, fn, attempt)
-    now, called, plain = limits.clock.now, limits.around.called, _certain(limits)
+    clock, called, plain = limits.clock, limits.around.called, _certain(limits)
 
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        began_at = now()
+        began_at = clock.now()
         called(engine, began_at)
         attempts: Attempts | None = None
         result: T = None  # type: ignore[assignment]  # So that it can be let go of in any case.

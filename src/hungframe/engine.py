@@ -197,6 +197,21 @@ class Engine(Policies):
             self.notice(now)
         return answer
 
+    def refuse_if_open(self, limits: Limits, waited: float = 0.0) -> None:
+        """
+        Refuse a call that would wait, where the breaker lets nobody through.
+        """
+        if self.breaker.shared_permit is not None:
+            return
+        now = limits.clock.now()
+        with self.lock:
+            refusal = self.refusal(now)
+        self.notice(now)
+        if refusal is not None and self.refusing():
+            timeout = limits.timeout.current(now)
+            budget_before = self.budget_before(now) if self.sinks else None
+            self.refuse(CircuitOpenError, refusal.reason, refusal.retry_after, timeout, budget_before, waited)
+
     def refuse(
         self,
         error: Callable[[str, float | None], CallRejectedError],

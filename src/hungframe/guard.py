@@ -114,7 +114,7 @@ class Guard:
             or called may be, and a client with this guard tells by the method
             of each request and by its Idempotency-Key.
 
-        priority: In the bulkhead's queue the higher is let in first, and shed last; 0 if not given.
+        priority: The higher is let in first, by the bulkhead and by the budget, and shed last; 0 if not given.
 
         classify: A function of the result, or of the exception raised, that
             tells its `Outcome`; where it returns None the built-in rules hold.

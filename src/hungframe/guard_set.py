@@ -91,7 +91,9 @@ class GuardSet:
         self._key = key
         each_key = EachKey(name, settings)
         self._sample = each_key.sample()
-        self._now = engine_behind(self._sample).clock.now
+        clock = engine_behind(self._sample).clock
+        # Asked for each time: within `run_virtual` it is another.
+        self._now: Callable[[], float] = lambda: clock.now()
         self._members = Members(name, each_key, max_guards, self._now)
         self._chooser = Chooser(random or randomness.random, explore_every, panic_threshold)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hungframe._core import check
 from hungframe._core.outcome import Outcome
-from hungframe._core.states import BreakerState, Refusal
+from hungframe._core.states import Refusal
 
 if TYPE_CHECKING:
     from hungframe.engine import Engine
@@ -82,17 +82,9 @@ class Health:
         if engine.breaker.shared_permit is not None:
             return False
         with engine.lock:
-            refuses = self._refuses(now)
+            refusal = engine.refusal(now)
         engine.notice(now)
-        return refuses and engine.refusing()
-
-    def _refuses(self, now: float) -> bool:
-        state = self._engine.breaker.state(now)
-        if state in (BreakerState.OPEN, BreakerState.FORCED_OPEN):
-            return True
-        if state is not BreakerState.HALF_OPEN:
-            return False
-        return bool(self._engine.retry_after(now))
+        return refusal is not None and engine.refusing()
 
     def current_budget(self) -> int:
         """

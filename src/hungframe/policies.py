@@ -37,6 +37,7 @@ from hungframe.ports import Breaker, Budget, Clock, EventSink, TimeoutPolicy
 from hungframe.telling import Teller
 
 if TYPE_CHECKING:
+    from hungframe._core.line import Ticket
     from hungframe._core.timeouts import LearnedTimeout
 
 _OPEN = (BreakerState.OPEN, BreakerState.FORCED_OPEN)
@@ -270,6 +271,19 @@ class Policies:
             return wait(lane.next_at(now), now)
         return self.breaker.retry_after(now)
 
+    def refusal(self, now: float) -> Refusal | None:
+        """
+        What the breaker would answer a user's call now, were it asked; None if it lets it through. Under the lock of
+        the caller.
+        """
+        state = self.breaker.state(now)
+        if state is BreakerState.FORCED_OPEN:
+            return Refusal("forced_open", None)
+        retry_after = self.retry_after(now)
+        if state is BreakerState.OPEN:
+            return Refusal("circuit_open", retry_after)
+        return Refusal("half_open", retry_after) if state is BreakerState.HALF_OPEN and retry_after else None
+
     def failed_with(self, outcome: Outcome, now: float) -> None:
         """
         Remember what may open the breaker; under the lock of the caller.
@@ -344,6 +358,8 @@ class Policies:
             kind = self._why_open(now, hanging) if state == BreakerState.OPEN else None
         if self.sinks:
             self.teller.state(state, rate)
+        if state in _OPEN:
+            self.call_on_all()
         if kind is not None:
             self.schedule_probe(kind)
 
@@ -369,6 +385,8 @@ class Policies:
             rate = self.breaker.failure_rate(now)
         if state is not before and self.sinks:
             self.teller.state(state, rate)
+        if state in _OPEN:
+            self.call_on_all()
 
     def p95(self, now: float) -> float | None:
         """
@@ -389,6 +407,24 @@ class Policies:
         lines = self.commons.lines
         line = lines.get(self.line_key) if lines else None
         return 0 if line is None else len(line)
+
+    def call_on_all(self) -> None:
+        """
+        Let all who wait to be let in look again: the breaker has opened, and they wait in vain.
+        """
+        with self.lock:
+            waiting = self.in_line()
+        for ticket in waiting:
+            if ticket.wake is not None:
+                ticket.wake()
+
+    def in_line(self) -> list[Ticket]:
+        """
+        The tickets of those who wait; under the lock of the caller.
+        """
+        lines = self.commons.lines
+        line = lines.get(self.line_key) if lines else None
+        return [] if line is None else list(line)
 
     def is_idle(self, now: float, shared: Sequence[object] = ()) -> bool:
         """

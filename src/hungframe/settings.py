@@ -156,11 +156,15 @@ def limits_of(
     if classify is not None and not callable(classify):
         raise TypeError(f"classify must be a function of the result or the exception, or None, got {classify!r}")
     learns_apart = policy is not engine.timeout and not isinstance(policy, (FixedTimeout, NoTimeout))
+    learner = policy if learns_apart else engine.timeout
+    if around is not None and around.needs_p95 and isinstance(learner, (FixedTimeout, NoTimeout)):
+        # The timeout learns nothing, and the hedge must know.
+        learner, learns_apart = AdaptiveTimeout(), True
     return Limits(
         clock=engine.clock,
         policy=policy,
         total_timeout=total_timeout,
-        learner=policy if learns_apart else engine.timeout,
+        learner=learner,
         learns_apart=learns_apart,
         grace=DEFAULT if grace is DEFAULT else _checked_grace(grace, policy, total_timeout),
         isolate=isolate,

@@ -480,3 +480,25 @@ def test_sync_second_fails_and_first_answers() -> None:
         guard.call(callee, False)
     assert raised.value in errors.values()
     check_quiet(guard)
+
+
+@on_each_backend
+def test_a_fixed_timeout_learns_for_the_hedge(backend: Backend) -> None:
+    """
+    `after="p95"` is known whatever says how long a call may take.
+    """
+
+    async def main() -> None:
+        guard = Guard("images", timeout=20, hedge=Hedge())
+        for _ in range(20):
+            await guard.acall(anyio.sleep, 1)
+        sent: list[float] = []
+
+        async def hangs_once() -> None:
+            sent.append(anyio.current_time())
+            await anyio.sleep(15 if len(sent) == 1 else 0.5)
+
+        await guard.acall(hangs_once)
+        assert 1.0 == pytest.approx(sent[1] - sent[0])
+
+    run_virtual(main, backend=backend)

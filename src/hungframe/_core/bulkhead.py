@@ -116,6 +116,12 @@ class Bulkhead:
         """
         return self._learner is not None
 
+    def in_line(self) -> list[Ticket]:
+        """
+        The tickets of those who wait, the first first.
+        """
+        return list(self._line)
+
     def try_acquire(self, now: float = 0.0, *, priority: float = 0) -> bool:
         """
         Take a slot if one is free. Then nobody waits, whatever the priority.

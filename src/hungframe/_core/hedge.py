@@ -23,7 +23,7 @@ class Hedge:
     Args:
         after: Seconds from one attempt to the next, above 0, or "p95", the
             default, for the P95 that the guard's timeout has learned: until it
-            has, and with a fixed timeout, nothing is hedged.
+            has, nothing is hedged.
 
         max: Additional attempts at most, at least 1; 1 if not given.
 

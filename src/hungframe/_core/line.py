@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from hungframe._core import check
 
@@ -70,6 +70,13 @@ class Line:
 
     def __len__(self) -> int:
         return self._waiting
+
+    def __iter__(self) -> Iterator[Ticket]:
+        """
+        All of them, the first first.
+        """
+        for priority in reversed(self._priorities):
+            yield from self._levels[priority]
 
     def join(self, priority: float = 0) -> Ticket:
         """
