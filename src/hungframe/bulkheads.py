@@ -78,11 +78,13 @@ class EngineWithBulkhead(Engine):
         """
         Settle a call whose callee returned, and free its slot.
         """
-        instead = Engine.returned(self, call, result)
-        if call.slot and call.ended:
-            # It was not settled, since it can change no decision.
-            self._over(call, Outcome.SUCCESS, call.limits.clock.now() if self.bulkhead.is_adaptive else call.started_at)
-        return instead
+        try:
+            return Engine.returned(self, call, result)
+        finally:
+            if call.slot and call.ended:
+                # It was not settled, since it can change no decision.
+                now = call.limits.clock.now() if self.bulkhead.is_adaptive else call.started_at
+                self._over(call, Outcome.SUCCESS, now)
 
     def settle(
         self,
@@ -95,8 +97,11 @@ class EngineWithBulkhead(Engine):
         """
         Settle a call, and free its slot unless it has left an orphan behind.
         """
-        super().settle(call, outcome, now, timed_out, ended)
-        self._over(call, outcome, now)
+        try:
+            super().settle(call, outcome, now, timed_out, ended)
+        finally:
+            # Also where a sink is interrupted from the keyboard.
+            self._over(call, outcome, now)
 
     def orphan_ended(self, call: Call) -> None:
         """

@@ -8,25 +8,27 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
 
 from hungframe import (
+    BudgetExhaustedError,
     Bulkhead,
     BulkheadFullError,
     CallTimeoutError,
+    CircuitOpenError,
     Guard,
     TokenBucket,
+    TooManyOrphansError,
 )
-from hungframe.testing import RecordingSink, run_virtual
+from hungframe.testing import RecordingSink, VirtualClock, run_virtual
+from hungframe.testing.hostile import ignores_close, leaks_thread, swallows_cancel
 from tests.abort.test_fork import in_child
-from tests.guard.fakes import (
-    Backend,
-    sleeps,
-)
+from tests.guard.fakes import Backend, StatusError, about, on_each_backend, open_by_timeouts, outcome_of, raises, sleeps
 
 
 def bulkhead_of(guard: Guard) -> Bulkhead:
@@ -83,6 +85,394 @@ def close(tasks: list[Any]) -> None:
     """
     for task in tasks:
         task.get_coro().close()
+
+
+# -- let in, in line, refused ------------------------------------------------------
+
+
+@on_each_backend
+def test_no_more_at_once_than_the_limit(backend: Backend) -> None:
+    """
+    So many run, so many wait, and the next is refused at once; each is counted once.
+    """
+
+    async def main() -> None:
+        guard = Guard("images", bulkhead=Bulkhead(3, queue=4), timeout=100)
+        running, most, ended = 0, 0, list[str]()
+
+        async def callee() -> None:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await anyio.sleep(1)
+            running -= 1
+
+        async def call() -> None:
+            ended.append(await outcome_of(lambda: guard.acall(callee)))
+
+        began_at = anyio.current_time()
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(call)
+            await anyio.sleep(0.5)
+            assert (3, 4) == (bulkhead_of(guard).in_flight, bulkhead_of(guard).waiting)
+            assert ["BulkheadFullError"] * 3 == ended
+        assert (3, 7) == (most, ended.count("in"))
+        assert 3.0 == about(anyio.current_time() - began_at)
+        assert (7, 3) == (guard.snapshot().counts["success"], guard.snapshot().counts["rejected"])
+        check_free(guard)
+
+    virtual(main, backend)
+
+
+@on_each_backend
+def test_the_more_important_goes_first_and_sheds(backend: Backend) -> None:
+    """
+    Whoever is more important goes before others in line, and where that is full takes the place of the least important.
+    """
+
+    async def main() -> None:
+        sink, order = RecordingSink(), list[str]()
+        guard = Guard("images", bulkhead=Bulkhead(1, queue=2), timeout=100, sinks=[sink])
+
+        async def call(name: str, priority: float) -> None:
+            async def callee() -> None:
+                order.append(name)
+                await anyio.sleep(1)
+
+            ended = await outcome_of(lambda: guard.using(priority=priority).acall(callee))
+            if ended != "in":
+                order.append(f"{name}: {ended}")
+
+        async with anyio.create_task_group() as group:
+            for name, priority in (("a", 0), ("b", 0), ("c", -1), ("urgent", 5), ("d", 0), ("e", 0.5)):
+                group.start_soon(call, name, priority)
+                await anyio.sleep(0.01)
+            assert ["a", "c: BulkheadFullError", "d: BulkheadFullError", "b: BulkheadFullError"] == order
+        assert ["urgent", "e"] == order[4:]
+        assert ["bulkhead_full"] * 3 == [event.reason for event in sink.of("gen.reject")]  # type: ignore[attr-defined]
+        check_free(guard)
+
+    virtual(main, backend)
+
+
+@on_each_backend
+@pytest.mark.parametrize("settings", [{"max_wait": 2.0}, {"total_timeout": 2.0, "timeout": 100}])
+def test_wait_in_line_has_an_end(backend: Backend, settings: dict[str, Any]) -> None:
+    """
+    As long as it may wait, or as the whole may take, and then it is refused, and out of the line.
+    """
+
+    async def main() -> None:
+        guard = Guard("images", bulkhead=Bulkhead(1, queue=2), timeout=100)
+        permit, began_at = guard.acquire(), anyio.current_time()
+        with pytest.raises(BulkheadFullError):
+            await guard.using(**settings).acall(sleeps, 0)
+        assert 2.0 == about(anyio.current_time() - began_at)
+        permit.cancel()
+        check_free(guard)
+
+    virtual(main, backend)
+
+
+@on_each_backend
+def test_call_around_bounds_the_wait(backend: Backend) -> None:
+    """
+    Nobody waits for longer than the call around has time, nor for a slot that this call itself holds.
+    """
+
+    async def main() -> None:
+        guard = Guard("images", bulkhead=Bulkhead(1, queue=2), timeout=3)
+
+        async def asks_itself() -> str:
+            began_at = anyio.current_time()
+            ended = await outcome_of(lambda: guard.using(timeout=100).acall(sleeps, 0))
+            assert 2.9 < anyio.current_time() - began_at < 3.1
+            return ended
+
+        try:
+            await guard.acall(asks_itself)
+        except CallTimeoutError:
+            pass
+        check_free(guard)
+
+    virtual(main, backend)
+
+
+def test_slot_is_shared() -> None:
+    """
+    Two guards with one bulkhead have its slots together, whichever of them waits.
+    """
+    bulkhead = Bulkhead(1, queue=1)
+    images, text = Guard("images", bulkhead=bulkhead, timeout=5), Guard("text", bulkhead=bulkhead, timeout=5)
+    assert images._engine.lock is text._engine.lock
+    permit = images.acquire()
+    with pytest.raises(BulkheadFullError, match="text"):
+        text.acquire()
+    done = threading.Event()
+    thread = threading.Thread(target=text.call, args=(done.set,))
+    thread.start()
+    wait_until(lambda: bulkhead.waiting == 1)
+    permit.settle("success")
+    assert done.wait(2)
+    thread.join()
+    check_free(images)
+
+
+# -- given back once -----------------------------------------------------------------
+
+
+ENDS: list[BaseException | None] = [
+    None,
+    ValueError("mine"),
+    StatusError(500),
+    StatusError(429),
+    StatusError(404),
+    TimeoutError(),
+    KeyboardInterrupt(),
+    SystemExit(),
+    GeneratorExit(),
+    asyncio.CancelledError(),
+]
+
+
+@pytest.mark.parametrize("isolate", ["auto", None])
+@pytest.mark.parametrize("limit", [1, "adaptive"])
+@pytest.mark.parametrize("end", ENDS, ids=repr)
+def test_however_a_call_ends(end: BaseException | None, limit: Any, isolate: Any) -> None:
+    """
+    Sync, as a block, by hand, as a stream: the slot is free again, and was given back once.
+    """
+    clock, bulkhead = VirtualClock(), Bulkhead("adaptive", min=5) if limit == "adaptive" else Bulkhead(limit)
+    guard = Guard("images", bulkhead=bulkhead, breaker=None, isolate=isolate, timeout=5, clock=clock)
+    held = guard.acquire() if limit == "adaptive" else None
+
+    def ends() -> Any:
+        if end is not None:
+            raise end
+        return "done"
+
+    def items() -> Generator[int, None, None]:
+        yield 1
+        ends()
+
+    def block() -> None:
+        with guard.attempt():
+            ends()
+
+    def by_hand() -> None:
+        with guard.acquire():
+            ends()
+
+    in_flight = bulkhead_of(guard).in_flight
+    calls: list[Callable[[], object]] = [lambda: guard.call(ends), block, by_hand]
+    if not isinstance(end, GeneratorExit):
+        calls.append(lambda: list(guard(items)()))
+    for call in calls:
+        # A 429 has paused it.
+        clock.advance(1000)
+        if end is None:
+            call()
+        else:
+            with pytest.raises(type(end)):
+                call()
+        assert in_flight == bulkhead_of(guard).in_flight
+    if held is not None:
+        held.cancel()
+    check_free(guard)
+
+
+@on_each_backend
+@pytest.mark.parametrize("end", ENDS[:6], ids=repr)
+def test_however_an_async_call_ends(backend: Backend, end: BaseException | None) -> None:
+    """
+    Likewise, after it has waited or not; timed out and cancelled too.
+    """
+
+    async def main() -> None:
+        guard = Guard("images", bulkhead=1, breaker=None, timeout=5)
+
+        async def rested() -> None:
+            check_free(guard)
+            # A 429 has paused it.
+            await anyio.sleep(1000)
+
+        async def ends(seconds: float = 0.0) -> None:
+            if seconds:
+                await anyio.sleep(seconds)
+            if end is not None:
+                raise end
+
+        for seconds in (0.0, 1.0):
+            await swallow(guard.acall(ends, seconds))
+            await rested()
+        async with swallowing(), guard.attempt():
+            await ends(1.0)
+        await rested()
+        with pytest.raises(CallTimeoutError):
+            await guard.acall(ends, 100)
+        await rested()
+        with anyio.move_on_after(1):
+            await guard.acall(ends, 100)
+        await rested()
+        with anyio.move_on_after(1):
+            async with guard.attempt():
+                await ends(100)
+        await rested()
+
+    virtual(main, backend)
+
+
+async def swallow(call: Awaitable[Any]) -> None:
+    """
+    Await a call, whatever it raises.
+    """
+    async with swallowing():
+        await call
+
+
+@asynccontextmanager
+async def swallowing() -> AsyncGenerator[None, None]:
+    """
+    Let no exception out.
+    """
+    try:
+        yield
+    except Exception:
+        pass
+
+
+def test_refused_by_another_policy() -> None:
+    """
+    A slot is taken before the others are asked; who is refused by them has none.
+    """
+    guard = Guard("images", bulkhead=1)
+    open_by_timeouts(guard)
+    with pytest.raises(CircuitOpenError):
+        guard.acquire()
+    check_free(guard)
+
+    guard = Guard("images", bulkhead=1, budget=TokenBucket(1))
+    guard.call(str)
+    with pytest.raises(BudgetExhaustedError):
+        guard.call(str)
+    check_free(guard)
+
+    let_go = threading.Event()
+    guard = Guard("images", bulkhead=5, max_orphans=1, timeout=0.01, grace=0.01)
+    with pytest.raises(CallTimeoutError):
+        guard.call(let_go.wait, 5)
+    with pytest.raises(TooManyOrphansError):
+        guard.acquire()
+    assert 1 == bulkhead_of(guard).in_flight
+    let_go.set()
+    wait_until(lambda: bulkhead_of(guard).in_flight == 0)
+
+
+@pytest.mark.parametrize("when", ["gen.request", "gen.success", "gen.fail", "gen.cancelled", "gen.reject"])
+@pytest.mark.parametrize("how", ["call", "attempt", "permit"])
+def test_sink_that_is_interrupted_from_the_keyboard(when: str, how: str) -> None:
+    """
+    Whichever event it was being told, the slot comes back.
+    """
+
+    def interrupted(event: Any) -> None:
+        if event.evt == when:
+            raise KeyboardInterrupt
+
+    guard = Guard("images", bulkhead=1, breaker=None, budget=TokenBucket(2), sinks=[interrupted], isolate=None)
+    ends: list[BaseException | None] = [None, StatusError(500), KeyboardInterrupt(), None]
+    for end in ends:
+        try:
+            if how == "call":
+                guard.call(str) if end is None else guard.call(raises, end)
+            else:
+                with guard.attempt() if how == "attempt" else guard.acquire():
+                    if end is not None:
+                        raise end
+        except BaseException:
+            pass
+        check_free(guard)
+
+
+# -- orphans -------------------------------------------------------------------------
+
+
+def test_orphan_in_a_thread_holds_its_slot() -> None:
+    """
+    Until it has ended, since it takes the provider's capacity; who waits gets in then.
+    """
+    guard = Guard("images", bulkhead=Bulkhead(1, queue=1), timeout=0.02, grace=0.01, max_wait=5)
+    let_go = threading.Event()
+    with pytest.raises(CallTimeoutError):
+        guard.call(let_go.wait, 5)
+    with pytest.raises(BulkheadFullError):
+        guard.acquire()
+    done = threading.Event()
+    thread = threading.Thread(target=guard.call, args=(done.set,))
+    thread.start()
+    wait_until(lambda: bulkhead_of(guard).waiting == 1)
+    time.sleep(0.05)
+    assert not done.is_set()
+    let_go.set()
+    assert done.wait(2)
+    thread.join()
+    check_free(guard)
+
+
+@pytest.mark.parametrize("orphan", [swallows_cancel, ignores_close, leaks_thread])
+def test_orphan_on_a_loop_holds_its_slot(orphan: Callable[[float], Awaitable[str]]) -> None:
+    """
+    One that swallows its cancellation, one that ignores that it is closed, and one that has left a thread behind.
+    """
+
+    async def main() -> None:
+        guard = Guard("images", bulkhead=Bulkhead(1, queue=1), timeout=0.02, grace=0.01, max_wait=5)
+        began_at = time.monotonic()
+        with pytest.raises(CallTimeoutError):
+            await guard.acall(orphan, 0.3)
+        held = bulkhead_of(guard).in_flight
+        assert held == guard.snapshot().orphans
+        await guard.acall(asyncio.sleep, 0)
+        if held:
+            assert 0.25 < time.monotonic() - began_at < 3
+        check_free(guard)
+
+    asyncio.run(main())
+
+
+# -- learning ------------------------------------------------------------------------
+
+
+@on_each_backend
+def test_adaptive_learns_from_calls(backend: Backend) -> None:
+    """
+    Calls that time out make it smaller, and calls that answer quickly make it greater again; in between nothing leaks.
+    """
+
+    async def main() -> None:
+        guard = Guard("images", bulkhead=Bulkhead("adaptive", queue=50, max=40), breaker=None, timeout=10)
+        bulkhead = bulkhead_of(guard)
+
+        async def load(seconds: float, calls: int) -> None:
+            async def worker() -> None:
+                for _ in range(calls):
+                    await swallow(guard.acall(sleeps, seconds))
+
+            async with anyio.create_task_group() as group:
+                for _ in range(20):
+                    group.start_soon(worker)
+
+        await load(1, 20)
+        grown = bulkhead.limit
+        await load(30, 5)
+        shrunk = bulkhead.limit
+        assert shrunk < grown
+        await load(1, 60)
+        assert shrunk < bulkhead.limit <= 40
+        check_free(guard)
+
+    virtual(main, backend)
 
 
 # -- nobody there any more -------------------------------------------------------
