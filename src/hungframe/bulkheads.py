@@ -173,6 +173,13 @@ class EngineWithBulkhead(Engine):
         """
         return [*super().in_line(), *self.bulkhead.in_line()]
 
+    @property
+    def slots(self) -> int:
+        """
+        How many calls may run at once, now.
+        """
+        return self.bulkhead.limit
+
     def free(self, slot: object, now: float) -> None:
         """
         Give back a slot whose call was not sent.

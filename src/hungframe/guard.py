@@ -439,6 +439,8 @@ class Guard:
                 timeout=timeout if timeout < math.inf else None,
                 p95=self._limits.learner.p95(now),
                 in_flight=len(in_flight),
+                waiting=engine.waiting(),
+                slots=engine.slots,
                 suspects=len(engine.suspects),
                 orphans=len(engine.orphans),
                 orphan_calls=engine.orphans.infos(now),

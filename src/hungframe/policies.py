@@ -426,6 +426,13 @@ class Policies:
         line = lines.get(self.line_key) if lines else None
         return [] if line is None else list(line)
 
+    @property
+    def slots(self) -> int | None:
+        """
+        How many calls may run at once, now; None for any number.
+        """
+        return None
+
     def is_idle(self, now: float, shared: Sequence[object] = ()) -> bool:
         """
         Tell whether a new guard could take this one's place: nothing runs, and nothing is known that forbids a call.

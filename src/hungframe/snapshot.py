@@ -38,6 +38,10 @@ class Snapshot:
     """The learned quantile; None until enough was observed."""
     in_flight: int
     """Calls that run now and have a caller."""
+    waiting: int
+    """Calls that wait to be let in: for a slot of the bulkhead, or for a token; of all guards that share it."""
+    slots: int | None
+    """How many the bulkhead lets run at once, now; None without one."""
     suspects: int
     """Those among them that have taken suspiciously long."""
     orphans: int

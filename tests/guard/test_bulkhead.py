@@ -219,6 +219,29 @@ def test_slot_is_shared() -> None:
     check_free(images)
 
 
+def test_snapshot_tells_of_slots_and_of_who_waits() -> None:
+    """
+    The limit in force, and how many stand in either line.
+    """
+    assert (0, None) == (Guard("images").snapshot().waiting, Guard("images").snapshot().slots)
+    assert 10 == Guard("images", bulkhead=Bulkhead("adaptive")).snapshot().slots
+    guard = Guard(
+        "images",
+        bulkhead=Bulkhead(1, queue=5),
+        budget=TokenBucket(1, refill_every=1000.0),
+        on_empty="wait",
+        max_wait=10_000.0,
+        timeout=5,
+    )
+    guard.call(str)
+    tasks = leave_waiting(guard, 3)
+    snapshot = guard.snapshot()
+    # One has the slot, and waits for a token.
+    assert (3, 1, 0) == (snapshot.waiting, snapshot.slots, snapshot.in_flight)
+    close(tasks)
+    assert 0 == guard.snapshot().waiting
+
+
 # -- given back once -----------------------------------------------------------------
 
 
@@ -583,9 +606,7 @@ def test_collected_in_line_while_the_lock_is_held() -> None:
     wait_until(lambda: bulkhead_of(guard).waiting == 0)
     with guard._engine.lock:
         close(for_token)
-    wait_until(lambda: bulkhead_of(guard).in_flight == 0)
-
-    assert {} == guard._engine.commons.lines
+    wait_until(lambda: bulkhead_of(guard).in_flight == 0 and guard._engine.commons.lines == {})
 
 
 def test_slot_granted_to_one_who_is_collected_under_the_lock() -> None:

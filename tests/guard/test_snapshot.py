@@ -21,6 +21,8 @@ FIELDS = {
     "timeout",
     "p95",
     "in_flight",
+    "waiting",
+    "slots",
     "suspects",
     "orphans",
     "retry_after",
