@@ -94,7 +94,7 @@ def _bulkhead(bulkhead: object) -> Bulkhead | None:
     if bulkhead is None or isinstance(bulkhead, Bulkhead):
         return bulkhead
     if isinstance(bulkhead, int) and not isinstance(bulkhead, bool):
-        return Bulkhead(bulkhead)
+        return Bulkhead(check.whole("bulkhead", bulkhead, at_least=1))
     raise TypeError(
         f"bulkhead must be a Bulkhead, a whole number of calls or None, got {bulkhead!r}; "
         'a limit that is learned is Bulkhead("adaptive")'
