@@ -167,7 +167,10 @@ async def _race(engine: Engine, limits: Limits, attempt: Callable[[], Awaitable[
             runs.failed(error)
         except BaseException as error:
             if isinstance(error, anyio.get_cancelled_exc_class()) and anyio.current_effective_deadline() == -math.inf:
-                raise
+                # It has lost, or its caller is cancelled, who is told so
+                # himself. Raised, anyio would hold it on asyncio in a frame
+                # that it holds, and with it what the callee held.
+                return
             runs.stopped(error)
         finally:
             over.set()
