@@ -22,7 +22,7 @@ from hungframe.errors import BudgetExhaustedError
 from hungframe.waiting import WILLING, NotYet, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hungframe._core.line import Ticket
     from hungframe.engine import Engine
@@ -117,8 +117,16 @@ def _until_free(
     Wait for a slot.
     """
     clock, bulkhead, era = limits.clock, engine.bulkhead, engine.bulkhead.era
+    now = clock.now()
+    ticket: Ticket | None = None
+    shed: Sequence[Ticket] = ()
     with engine.lock:
-        ticket, shed = bulkhead.enqueue(clock.now(), priority=limits.priority)
+        if bulkhead.try_acquire(now, priority=limits.priority):
+            waiting.slot = era
+            return
+        if now < until:
+            # Who has no time to wait takes nobody's place.
+            ticket, shed = bulkhead.enqueue(now, priority=limits.priority)
         if ticket is not None:
             ticket.wake = wake_up
     engine.wake(shed)

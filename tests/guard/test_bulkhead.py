@@ -5,6 +5,7 @@ A guard with a bulkhead: who is let in, and that each slot is given back once, h
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import anyio
 import pytest
+import trio
 
 from hungframe import (
     BudgetExhaustedError,
@@ -173,6 +175,37 @@ def test_wait_in_line_has_an_end(backend: Backend, settings: dict[str, Any]) -> 
         check_free(guard)
 
     virtual(main, backend)
+
+
+def test_who_has_no_time_to_wait_takes_nobodys_place() -> None:
+    """
+    However important it is: it would be refused all the same, and the other turned away for nothing.
+    """
+    guard = Guard("images", bulkhead=Bulkhead(1, queue=1), timeout=5)
+    permit = guard.acquire()
+    done = threading.Event()
+    thread = threading.Thread(target=guard.call, args=(done.set,))
+    thread.start()
+    wait_until(lambda: bulkhead_of(guard).waiting == 1)
+
+    with pytest.raises(BulkheadFullError):
+        guard.using(priority=5, max_wait=0).call(str)
+
+    permit.cancel()
+    assert done.wait(2)
+    thread.join()
+    check_free(guard)
+
+
+def test_who_waits_for_nothing_is_refused_for_what_is_missing() -> None:
+    """
+    With a slot free and no token, that is the token.
+    """
+    guard = Guard("images", bulkhead=1, budget=TokenBucket(1, refill_every=10.0), on_empty="wait", max_wait=0)
+    guard.call(str)
+    with pytest.raises(BudgetExhaustedError):
+        guard.call(str)
+    check_free(guard)
 
 
 @on_each_backend
@@ -418,6 +451,158 @@ def test_sink_that_is_interrupted_from_the_keyboard(when: str, how: str) -> None
         check_free(guard)
 
 
+@on_each_backend
+def test_stream_holds_its_slot_until_it_is_closed(backend: Backend) -> None:
+    """
+    From its first item on; who stops early, and who is cancelled in line before it, holds none.
+    """
+
+    async def main() -> None:
+        guard = Guard("images", bulkhead=Bulkhead(1, queue=1), timeout=100)
+
+        @guard
+        async def numbers() -> AsyncGenerator[int, None]:
+            for number in range(3):
+                await anyio.sleep(1)
+                yield number
+
+        stream = numbers()
+        assert 0 == bulkhead_of(guard).in_flight
+        await stream.__anext__()
+        assert 1 == bulkhead_of(guard).in_flight
+        second = numbers()
+        with anyio.move_on_after(1):
+            await second.__anext__()
+        assert (1, 0) == (bulkhead_of(guard).in_flight, bulkhead_of(guard).waiting)
+        await second.aclose()
+        await stream.aclose()
+        check_free(guard)
+        assert [0, 1, 2] == [number async for number in numbers()]
+        check_free(guard)
+
+    virtual(main, backend)
+
+
+@on_each_backend
+def test_cancelled_in_the_tick_of_its_slot(backend: Backend) -> None:
+    """
+    Granted and cancelled at once, in either order, alone or with the one behind: the slot goes to who is left.
+    """
+
+    async def main(order: str, cancelled: int) -> None:
+        guard = Guard("images", bulkhead=Bulkhead(1, queue=5), timeout=100)
+        permit, ended = guard.acquire(), list[str]()
+        scopes = [anyio.CancelScope() for _ in range(3)]
+
+        async def call(number: int) -> None:
+            with scopes[number]:
+                await guard.acall(sleeps, 1)
+                ended.append(f"{number}")
+
+        async with anyio.create_task_group() as group:
+            for number in range(3):
+                group.start_soon(call, number)
+                await anyio.sleep(0.1)
+            if order == "granted first":
+                permit.settle("success")
+            for scope in scopes[:cancelled]:
+                scope.cancel()
+            if order != "granted first":
+                permit.settle("success")
+        if order != "granted first":
+            assert [f"{number}" for number in range(cancelled, 3)] == ended
+        else:
+            assert ended[-1:] == ["2"] or cancelled == 3
+        check_free(guard)
+
+    for order in ("granted first", "cancelled first"):
+        for cancelled in (1, 2, 3):
+            virtual(functools.partial(main, order, cancelled), backend)
+
+
+# -- many at once -----------------------------------------------------------------------
+
+
+def test_threads_never_exceed_the_limit() -> None:
+    """
+    Forty threads through five slots, a third of them too late, some refused: never more than five, and none is lost.
+    """
+    guard = Guard("images", bulkhead=Bulkhead(5, queue=20), timeout=0.03, grace=0.0, max_wait=5, breaker=None)
+    most, running, lock, ended = 0, 0, threading.Lock(), list[str]()
+
+    def callee(seconds: float) -> None:
+        nonlocal most, running
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(seconds)
+        with lock:
+            running -= 1
+
+    def calls(number: int) -> None:
+        for at in range(10):
+            try:
+                guard.using(priority=number % 3).call(callee, 0.06 if (number + at) % 3 == 0 else 0.001)
+                ended.append("in")
+            except Exception as error:
+                ended.append(type(error).__name__)
+
+    threads = [threading.Thread(target=calls, args=(number,)) for number in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wait_until(lambda: bulkhead_of(guard).in_flight == 0)
+
+    assert most <= 5
+    assert 400 == len(ended) == sum(guard.snapshot().counts.values())
+    assert set(ended) <= {"in", "CallTimeoutError", "BulkheadFullError"}
+    check_free(guard)
+
+
+def test_asyncio_trio_and_threads_in_one_line() -> None:
+    """
+    Two loops of asyncio, one of trio, and a thread take turns at one slot.
+    """
+    guard = Guard("images", bulkhead=Bulkhead(1, queue=10), timeout=5)
+    running = list[str]()
+
+    async def waits(name: str) -> None:
+        async def callee() -> None:
+            running.append(name)
+            await anyio.sleep(0.001)
+            assert [name] == running
+            running.clear()
+
+        for _ in range(20):
+            await guard.acall(callee)
+
+    def in_thread() -> None:
+        def callee() -> None:
+            running.append("thread")
+            time.sleep(0.001)
+            assert ["thread"] == running
+            running.clear()
+
+        for _ in range(20):
+            guard.call(callee)
+
+    kinds: list[Callable[[], Any]] = [
+        lambda: asyncio.run(waits("asyncio")),
+        lambda: trio.run(waits, "trio"),
+        lambda: asyncio.run(waits("other")),
+        in_thread,
+    ]
+    threads = [threading.Thread(target=kind) for kind in kinds]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert 80 == guard.snapshot().counts["success"]
+    check_free(guard)
+
+
 # -- orphans -------------------------------------------------------------------------
 
 
@@ -454,8 +639,9 @@ def test_orphan_on_a_loop_holds_its_slot(orphan: Callable[[float], Awaitable[str
         began_at = time.monotonic()
         with pytest.raises(CallTimeoutError):
             await guard.acall(orphan, 0.3)
-        held = bulkhead_of(guard).in_flight
-        assert held == guard.snapshot().orphans
+        # Who only swallows its cancellation is closed, and is no orphan.
+        held = int(orphan is not swallows_cancel)
+        assert (held, held) == (bulkhead_of(guard).in_flight, guard.snapshot().orphans)
         await guard.acall(asyncio.sleep, 0)
         if held:
             assert 0.25 < time.monotonic() - began_at < 3
