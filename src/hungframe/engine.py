@@ -24,7 +24,7 @@ from hungframe._core.outcome import NO_STATUS, Outcome, classify
 from hungframe._core.states import NO_PERMIT, Permit, Refusal
 from hungframe.abort import asyncio_driver, wire
 from hungframe.abort.asyncio_driver import Abandoned
-from hungframe.abort.call import Call, current_call
+from hungframe.abort.call import Call, current_call, leave
 from hungframe.abort.mistake import NotGuardedError
 from hungframe.abort.where import NOWHERE
 from hungframe.errors import (
@@ -345,6 +345,9 @@ class Engine(Policies):
         Returns:
             None if *error* is the caller's; else what is to be raised instead.
         """
+        if isinstance(error, GeneratorExit):
+            self._closed(call)
+            return None
         current_call.set(call.outer)
         lane = call.lane
         if lane is not None:
@@ -364,12 +367,20 @@ class Engine(Policies):
         if call.aborting and (is_cancel or isinstance(error, Exception)):
             return self._timed_out(call, now, left=False)
         self.left_behind(call, now)
-        if isinstance(error, GeneratorExit):
-            # Closed, and that perhaps by the garbage collector.
-            self.commons.outside_lock(self.settle, call, _CANCELLED, now)
-        else:
-            self.settle(call, self.classified(error, call.limits), now, ended=error)
+        self.settle(call, self.classified(error, call.limits), now, ended=error)
         return None
+
+    def _closed(self, call: Call) -> None:
+        """
+        Settle a call that was closed, perhaps by the garbage collector: in any thread, within whatever runs there.
+        """
+        leave(call, ended=False)
+        if call.lane is not None:
+            call.lane.calls.pop(call, None)
+        asyncio_driver.end(call)
+        now = self.clock.now()
+        self.left_behind(call, now)
+        self.commons.outside_lock(self.settle, call, _CANCELLED, now)
 
     def _timed_out(self, call: Call, now: float, *, left: bool) -> CallTimeoutError:
         receipt = self.left_behind(call, now) or ("late" if left else "clean")

@@ -24,13 +24,25 @@ from hungframe import (
     CallTimeoutError,
     CircuitOpenError,
     Guard,
+    Retry,
     TokenBucket,
     TooManyOrphansError,
+    time_left,
 )
 from hungframe.testing import RecordingSink, VirtualClock, run_virtual
 from hungframe.testing.hostile import ignores_close, leaks_thread, swallows_cancel
 from tests.abort.test_fork import in_child
-from tests.guard.fakes import Backend, StatusError, about, on_each_backend, open_by_timeouts, outcome_of, raises, sleeps
+from tests.guard.fakes import (
+    Backend,
+    StatusError,
+    about,
+    on_each_backend,
+    open_by_timeouts,
+    outcome_of,
+    raises,
+    raises_async,
+    sleeps,
+)
 
 
 def bulkhead_of(guard: Guard) -> Bulkhead:
@@ -860,6 +872,34 @@ def test_call_that_is_closed_under_the_lock() -> None:
 
     wait_until(lambda: bulkhead_of(guard).in_flight == 0)
     assert 2 == guard.snapshot().counts["cancelled"]
+
+
+def test_call_that_is_collected_within_another() -> None:
+    """
+    Whatever it is that the garbage collector closes within a guarded call, that call keeps its deadline.
+    """
+    guard = Guard("images", bulkhead=3, timeout=5, retry=Retry(3), breaker=None)
+    loop = asyncio.new_event_loop()
+    callees: list[Callable[[], Awaitable[Any]]] = [
+        lambda: sleeps(100),
+        lambda: raises_async(StatusError(503)),
+    ]
+    tasks: list[Any] = [loop.create_task(guard.using(total_timeout=50).acall(callee)) for callee in callees]
+    for _ in range(5):
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+    def within() -> float | None:
+        for task in tasks:
+            task._log_destroy_pending = False
+            task.get_coro().close()
+        return time_left()
+
+    left = guard.using(isolate=None, timeout=30).call(within)
+
+    assert left is not None
+    assert 29 < left <= 30
+    check_free(guard)
 
 
 # -- forking -------------------------------------------------------------------------

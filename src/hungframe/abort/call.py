@@ -188,12 +188,21 @@ def enclose(limits: Limits, began_at: float, ends_at: float) -> Call:
     return call
 
 
-def leave(call: Call) -> None:
+def leave(call: Call, *, ended: bool = True) -> None:
     """
-    End a call that others were parts of.
+    Go on around a call, in the context that it was entered in. Where the garbage collector closes it that is another.
+
+    Args:
+        call: The call.
+
+        ended: Whether nothing of it runs any more.
     """
-    call.ended = True
-    current_call.set(call.outer)
+    call.ended = call.ended or ended
+    inner = current_call.get()
+    while inner is not None and inner is not call:
+        inner = inner.outer
+    if inner is call:
+        current_call.set(call.outer)
 
 
 def enter_from_elsewhere(seconds: float | None) -> None:
