@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hungframe._core.outcome import Outcome
 from hungframe.abort.asyncio_driver import COUNTS_CANCELS
-from hungframe.abort.call import Call, current_call
+from hungframe.abort.call import Call, current_call, is_around
 from hungframe.abort.steps import Steps
 from hungframe.abort.stream_time import StreamTime
 from hungframe.abort.wire import report_of
@@ -121,6 +121,9 @@ class StreamCall:
                 self.done()
                 raise
         except BaseException as raised:
+            if isinstance(raised, GeneratorExit) and not is_around(call):
+                # Closed by the garbage collector, within something else.
+                before = current_call.get()
             error = self._fail(call, raised, thrown)
             if error is None:
                 raise

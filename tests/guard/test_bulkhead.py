@@ -885,6 +885,16 @@ def test_call_that_is_collected_within_another() -> None:
         lambda: raises_async(StatusError(503)),
     ]
     tasks: list[Any] = [loop.create_task(guard.using(total_timeout=50).acall(callee)) for callee in callees]
+
+    @guard
+    async def items() -> AsyncGenerator[str, None]:
+        yield await sleeps(100)
+
+    async def consumes() -> None:
+        async for _ in items():
+            pass
+
+    tasks.append(loop.create_task(consumes()))
     for _ in range(5):
         loop.run_until_complete(asyncio.sleep(0))
     loop.close()

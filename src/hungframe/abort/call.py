@@ -198,11 +198,18 @@ def leave(call: Call, *, ended: bool = True) -> None:
         ended: Whether nothing of it runs any more.
     """
     call.ended = call.ended or ended
+    if is_around(call):
+        current_call.set(call.outer)
+
+
+def is_around(call: Call) -> bool:
+    """
+    Tell whether the code that asks runs within *call*.
+    """
     inner = current_call.get()
     while inner is not None and inner is not call:
         inner = inner.outer
-    if inner is call:
-        current_call.set(call.outer)
+    return inner is call
 
 
 def enter_from_elsewhere(seconds: float | None) -> None:
