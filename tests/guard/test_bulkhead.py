@@ -894,7 +894,19 @@ def test_call_that_is_collected_within_another() -> None:
         async for _ in items():
             pass
 
-    tasks.append(loop.create_task(consumes()))
+    @guard
+    async def cleans_up() -> AsyncGenerator[str, None]:
+        try:
+            yield "an item"
+        finally:
+            await sleeps(100)
+
+    async def closes() -> None:
+        stream = cleans_up()
+        await stream.__anext__()
+        await stream.aclose()
+
+    tasks += [loop.create_task(consumes()), loop.create_task(closes())]
     for _ in range(5):
         loop.run_until_complete(asyncio.sleep(0))
     loop.close()
