@@ -52,8 +52,8 @@ class Model:
         """
         Tell when a token is there, if nobody takes one before.
         """
-        missing = max(Fraction(0), 1 - self.tokens) * REFILL
-        return float(max(self.now + missing, Fraction(self.paused_until)))
+        missing = float(max(Fraction(0), 1 - self.tokens) * REFILL)
+        return max(self.now + missing, self.paused_until)
 
     def look(self) -> None:
         """
@@ -185,6 +185,12 @@ class History(RuleBasedStateMachine):
     def _waiting(self) -> list[int]:
         return [each.name for each in self.model.line]
 
+    def _arrive(self, which: int, max_wait: float) -> None:
+        name = next(self.names)
+        view = self.guards[which].using(max_wait=max_wait)
+        self.tasks[name] = self.loop.create_task(view.acall(self._callee, name))
+        self.model.arrive(name, max_wait)
+
     async def _callee(self, name: int) -> int:
         self.let_in[name] = self.loop.time()
         self.answers[name] = self.loop.create_future()
@@ -196,34 +202,37 @@ class History(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1), max_wait=st.sampled_from([0.5, 14.5, 34.5, 94.5]), more=st.integers(0, 2))
     def arrive(self, which: int, max_wait: float, more: int) -> None:
         """Call, one or several in the same tick."""
-        view = self.guards[which].using(max_wait=max_wait)
-        for name in itertools.islice(self.names, 1 + more):
-            self.tasks[name] = self.loop.create_task(view.acall(self._callee, name))
-            self.model.arrive(name, max_wait)
+        for _ in range(1 + more):
+            self._arrive(which, max_wait)
         self._settle()
+
+    def _acquire(self, which: int) -> bool:
+        try:
+            self.permits.append(self.guards[which].acquire())
+        except BudgetExhaustedError:
+            return False
+        return True
 
     @rule(which=st.integers(0, 1))
     def acquire(self, which: int) -> None:
         """Ask by hand, which never waits."""
-        taken = self.model.take()
-        try:
-            self.permits.append(self.guards[which].acquire())
-        except BudgetExhaustedError:
-            assert not taken
-        else:
-            assert taken
+        assert self.model.take() is self._acquire(which)
         self._settle()
 
     @precondition(lambda self: self.permits)
-    @rule(data=st.data(), used=st.sampled_from([None, 0, 1, 2]))
-    def end_by_hand(self, data: Any, used: int | None) -> None:
-        """Give a token back, or tell what was used."""
+    @rule(data=st.data(), used=st.sampled_from([None, 0, 1, 2]), then=st.sampled_from(["nobody", "asks", "waits"]))
+    def end_by_hand(self, data: Any, used: int | None, then: str) -> None:
+        """Give a token back, or tell what was used; and before the first in line wakes, somebody comes by."""
         permit = self.permits.pop(data.draw(st.integers(0, len(self.permits) - 1)))
         if used is None:
             permit.cancel()
         else:
             permit.settle("success", used=used)
         self.model.give(1 - (used or 0))
+        if then == "asks":
+            assert self.model.take() is self._acquire(0)
+        if then == "waits":
+            self._arrive(0, 34.5)
         self._settle()
 
     @precondition(lambda self: self.answers)
@@ -255,14 +264,22 @@ class History(RuleBasedStateMachine):
         self.guards[which].pause(seconds)
         self.model.paused_until = max(self.model.paused_until, self.model.now + seconds)
 
-    @rule(seconds=st.integers(1, 40))
-    def pass_time(self, seconds: int) -> None:
-        """Sleep."""
-        until = self.model.now + seconds
+    @rule(seconds=st.integers(1, 40), asks=st.booleans())
+    def pass_time(self, seconds: int, asks: bool) -> None:
+        """Sleep; and in the tick in which a token may come, somebody asks for it who has not waited."""
+        until, model, taken = self.model.now + seconds, self.model, list[bool]()
+        if asks:
+            self.loop.call_at(until, lambda: taken.append(self._acquire(0)))
         self.loop.call_at(until, self.loop.stop)
         self.loop.run_forever()
         self._settle()
-        self.model.pass_to(until)
+        # Nobody does anything between this and the end.
+        model.pass_to(until - 0.25)
+        waits = bool(model.line)
+        model.pass_to(until)
+        if asks:
+            assert [False if waits else model.take()] == taken
+            model.look()
 
     @invariant()
     def agree(self) -> None:
