@@ -143,8 +143,8 @@ class Engine(Policies):
                 self.commons.call_on(self.line_key)
             if now < self.paused_until:
                 paused = functools.partial(BudgetExhaustedError, paused=True)
-                self.refuse(paused, "budget_paused", retry_after, timeout, budget_before)
-            self.refuse(BudgetExhaustedError, "budget_exhausted", retry_after, timeout, budget_before)
+                self.refuse(paused, "budget_paused", retry_after, timeout, budget_before, waited)
+            self.refuse(BudgetExhaustedError, "budget_exhausted", retry_after, timeout, budget_before, waited)
         call = Call()
         call.limits = limits
         call.started_at = now

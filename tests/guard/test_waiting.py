@@ -453,6 +453,27 @@ def test_breaker_opens_while_one_waits(backend: Backend) -> None:
 
 
 @on_each_backend
+def test_waited_for_a_slot_and_refused_by_the_budget(backend: Backend) -> None:
+    """
+    The event of the refusal tells of the wait.
+    """
+
+    async def main() -> None:
+        sink = RecordingSink()
+        guard = Guard("images", budget=TokenBucket(2, 60), bulkhead=Bulkhead(1, queue=2), sinks=[sink])
+        callers = Callers()
+        async with anyio.create_task_group() as group:
+            for name in "abc":
+                group.start_soon(callers.call, name, guard, 3)
+                await anyio.sleep(0)
+        assert {"a": 0.0, "b": 3.0} == callers.let_in
+        assert (6.0, "BudgetExhaustedError") == callers.ended["c"]
+        assert [None, 3_000, 6_000] == [event.waited_ms for event in sink.of("gen.request")[:3]]  # type: ignore[attr-defined]
+
+    virtual(main, backend)
+
+
+@on_each_backend
 def test_event_tells_how_long_it_waited(backend: Backend) -> None:
     """
     gen.request comes when the call is let in or refused, once, and says after how long.
