@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 import math
 import random
+import threading
 from typing import TYPE_CHECKING, Any
 
 from hungframe._core.hint import hint_of, not_begun
@@ -135,7 +136,8 @@ class Attempts:
         if self._whole is None:
             # Let all that follows see the deadline that the attempts share.
             self._whole = enclose(limits, self._began_at, self._ends_at())
-        return decision.delay
+        # A guard can be paused for longer than a thread can sleep.
+        return min(decision.delay, threading.TIMEOUT_MAX)
 
     # -- time -------------------------------------------------------------------
 

@@ -5,8 +5,10 @@ Calls that are tried again: which, when, how often, and what the caller gets in 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 import anyio
@@ -602,6 +604,75 @@ def test_cancelled_while_it_waits(backend: Backend) -> None:
         check_quiet(guard, sink)
 
     run(main, backend)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit()])
+def test_interrupted_while_it_waits(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """
+    From the keyboard, say: it is raised, and nothing is left.
+    """
+
+    def interrupted(seconds: float) -> NoReturn:
+        raise error
+
+    guard = retrying(total_timeout=1000)
+    monkeypatch.setattr(time, "sleep", interrupted)
+
+    with pytest.raises(type(error)) as raised:
+        guard.call(Provider(StatusError(500), "a picture").ask)
+
+    assert error is raised.value
+    check_quiet(guard)
+
+
+def test_wait_that_no_thread_can_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Somebody has paused the guard for good, without a total: as long as can be, and no error of the guard's own.
+    """
+    waits: list[float] = []
+    guard = retrying(attempts=2)
+
+    def paused_for_good() -> None:
+        guard.pause(1e300)
+        raise StatusError(500)
+
+    monkeypatch.setattr(time, "sleep", waits.append)
+
+    with pytest.raises(StatusError):
+        guard.call(paused_for_good)
+
+    assert [threading.TIMEOUT_MAX] == waits
+
+
+def test_orphan_that_holds_the_only_slot() -> None:
+    """
+    What was abandoned still runs: there is no room for another attempt, and the caller is told of the timeout.
+    """
+    guard = retrying(bulkhead=1, timeout=0.03, grace=0.01)
+
+    with pytest.raises(CallTimeoutError) as late:
+        guard.call(time.sleep, 0.2)
+
+    assert "orphan" == late.value.receipt
+    assert (1, 1) == (guard.snapshot().counts["timeout"], guard.snapshot().counts["rejected"])
+
+
+def test_many_threads() -> None:
+    """
+    All get their answer at their second attempt, and no count is lost.
+    """
+    guard = retrying(isolate=None)
+
+    def caller() -> None:
+        for _ in range(50):
+            assert "a picture" == guard.call(Provider(StatusError(500), "a picture").ask)
+
+    with ThreadPoolExecutor(8) as pool:
+        for future in [pool.submit(caller) for _ in range(8)]:
+            future.result()
+
+    assert (400, 400) == (guard.snapshot().counts["success"], guard.snapshot().counts["5xx"])
+    check_quiet(guard)
 
 
 # -- streams --------------------------------------------------------------------------
