@@ -18,8 +18,8 @@ from hungframe.abort.steps import Steps
 from hungframe.abort.stream_time import StreamTime
 from hungframe.abort.wire import report_of
 from hungframe.closing import closing
-from hungframe.engine import RESTED
 from hungframe.errors import CallTimeoutError
+from hungframe.settling import RESTED
 
 if TYPE_CHECKING:
     from hungframe.engine import Engine
