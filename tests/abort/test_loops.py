@@ -251,3 +251,35 @@ def test_outside_of_any_task() -> None:
 
     asyncio.run(main())
     assert 0 == guard.snapshot().in_flight
+
+
+def test_collected_with_its_loop() -> None:
+    """
+    A call whose loop was closed under it is collected without a word, and what it falls back to is not asked.
+    """
+    asked: list[Exception] = []
+    guard = Guard("hostile", fallback=asked.append)
+
+    def close_under_it() -> None:
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)
+        tasks = [loop.create_task(guard.acall(asyncio.sleep, LONG)) for _ in range(3)]
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        assert len(tasks) == guard.snapshot().in_flight
+        lane: Any = guard._engine.lanes.last
+        loop.close()
+        # The collector may come to a callee before it comes to its caller.
+        next(iter(lane.calls)).coro.close()
+        for task in tasks:
+            coro: Any = task.get_coro()
+            coro.close()
+
+    close_under_it()
+    # The lane of the old loop makes room for the new one.
+    asyncio.run(guard.acall(asyncio.sleep, 0))
+    gc.collect()
+
+    assert [] == asked
+    counts = guard.snapshot().counts
+    assert (3, 1, 4) == (counts["cancelled"], counts["success"], sum(counts.values()))

@@ -87,6 +87,9 @@ def _hand_on(call: Call, coro: Coroutine[Any, Any, Any], thrown: BaseException) 
     Throw into the callee what was thrown at its caller; return what it yields next.
     """
     disturb(call)
+    if isinstance(thrown, GeneratorExit) and getattr(coro, "cr_frame", coro) is None:
+        # The garbage collector takes a task whose loop was closed, and has come to the callee first.
+        raise thrown
     if call.must_leave:
         call.leftover = leftovers.both(call.leftover, leftovers.close(coro, call.waits_for))
         raise Abandoned
