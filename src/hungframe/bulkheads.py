@@ -51,7 +51,7 @@ class EngineWithBulkhead(Engine):
             entered = bulkhead.try_acquire(priority=limits.priority)
         finally:
             lock.release()
-        if not entered:
+        if not entered and not (self._free_stranded(limits.clock.now()) and self._enter(limits)):
             # Nobody stands in line for what is shut.
             self.refuse_if_open(limits)
             if waiting is not None and bulkhead.queue:
@@ -64,6 +64,22 @@ class EngineWithBulkhead(Engine):
             raise
         call.slot = bulkhead.era
         return call
+
+    def _enter(self, limits: Limits) -> bool:
+        with self.lock:
+            return self.bulkhead.try_acquire(priority=limits.priority)
+
+    def _free_stranded(self, now: float) -> bool:
+        """
+        Take their slots from calls whose loop was closed under them; tell whether there were any.
+
+        Their lane holds them until the guard is called on another loop, and for want of a slot it never would be.
+        """
+        stranded = [call for call in self.lanes.stranded() if call.slot]
+        for call in stranded:
+            call.ended = True
+            self._over(call, Outcome.CANCELLED, now)
+        return bool(stranded)
 
     def refuse_slot(self, limits: Limits, waited: float = 0.0) -> NoReturn:
         """

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trio
 
-from hungframe import CallTimeoutError, Guard
+from hungframe import Bulkhead, CallTimeoutError, Guard
 from tests.abort.asyncio_callees import (
     awaits_a_task_that_swallows,
     cleans_up_within_its_grace,
@@ -251,6 +251,41 @@ def test_outside_of_any_task() -> None:
 
     asyncio.run(main())
     assert 0 == guard.snapshot().in_flight
+
+
+@pytest.mark.parametrize("queue", [0, 1])
+@pytest.mark.parametrize("where", ["asyncio", "trio", "thread"])
+def test_slot_of_a_call_whose_loop_was_closed(where: str, queue: int) -> None:
+    """
+    Nobody resumes it: its slot goes to the next who asks, wherever that is, and is given back once.
+    """
+    guard = Guard("hostile", bulkhead=Bulkhead(1, queue=queue), max_wait=0)
+
+    async def answers() -> str:
+        return "done"
+
+    loop = asyncio.new_event_loop()
+    # A task that is destroyed while it is pending is told to the log.
+    loop.set_exception_handler(lambda *_: None)
+    task = loop.create_task(guard.acall(asyncio.sleep, LONG))
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    assert 1 == guard.snapshot().in_flight
+    loop.close()
+
+    if where == "asyncio":
+        assert "done" == asyncio.run(guard.acall(answers))
+    elif where == "trio":
+        assert "done" == trio.run(guard.acall, answers)
+    else:
+        assert "done" == guard.call(str, "done")
+
+    del task, loop
+    # The lane of the old loop makes room for the new one.
+    asyncio.run(guard.acall(asyncio.sleep, 0))
+    gc.collect()
+    assert 0 == guard.snapshot().in_flight == guard._engine.bulkhead.in_flight  # type: ignore[attr-defined]
+    assert 1 == guard._engine.bulkhead.limit  # type: ignore[attr-defined]
 
 
 def test_collected_with_its_loop() -> None:

@@ -186,6 +186,12 @@ class Lanes:
             if not lane.loop.is_closed():
                 yield from list(lane.calls)
 
+    def stranded(self) -> list[Call]:
+        """
+        Calls whose loop was closed under them: nobody resumes them any more.
+        """
+        return [call for lane in list(self._loops.values()) if lane.loop.is_closed() for call in list(lane.calls)]
+
     def count(self) -> int:
         """
         About how many are in flight, without a look at each: a stream that is being asked may count twice.
