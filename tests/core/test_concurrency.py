@@ -7,6 +7,7 @@ have ended; all from fixed seeds (benchmarks/concurrency.py has the tables).
 
 import copy
 import dataclasses
+import functools
 import math
 import random
 import sys
@@ -15,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import benchmarks.concurrency
 from benchmarks.concurrency import (
     BULKHEADS,
     CAPACITY,
     SEEDS,
     answered,
-    halved,
     learned_after,
     overloaded,
     told,
@@ -28,6 +29,9 @@ from benchmarks.concurrency import (
 from benchmarks.crowded_provider import Played, arrivals, play
 from hungframe import Bulkhead, Outcome
 from hungframe._core.concurrency import AdaptiveLimit
+
+# Played once each: several tests look at the same hour and a half.
+halved = functools.cache(benchmarks.concurrency.halved)
 
 ADAPTIVE = '`"adaptive"`'
 

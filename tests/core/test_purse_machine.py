@@ -15,7 +15,7 @@ from hungframe._core.budgets import AllOf
 from hungframe._core.cost import Cost
 
 from .models.bucket import BucketModel, slack
-from .models.times import HISTORIES, Step, histories, starts
+from .models.times import FEWER, Step, histories, starts
 
 # Requests and tokens a minute, and an account's images a day.
 BUCKETS = [(10, 6.0), (1000, 0.06), (50, 1728.0)]
@@ -149,7 +149,7 @@ class History:
         assert copy.deepcopy(self.purse).try_acquire(amounts, self.now + named)
 
 
-@HISTORIES
+@FEWER
 @given(starts(), histories(ACTIONS))
 def test_several_buckets_are_those_of_exact_arithmetic(now: float, history: list[tuple[Step, Action]]) -> None:
     """
@@ -158,7 +158,7 @@ def test_several_buckets_are_those_of_exact_arithmetic(now: float, history: list
     History(now).play(history)
 
 
-@HISTORIES
+@FEWER
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 3000)), min_size=1, max_size=30))
 def test_in_the_long_run_what_was_used_is_what_goes_out(calls: list[tuple[int, int]]) -> None:
     """

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hungframe._core.retry_budget import RetryBudget
 
 from .models.retry_budget import RetryBudgetModel
-from .models.times import BACK_AND_FORTH, FEWER, HISTORIES, Step, histories, starts
+from .models.times import BACK_AND_FORTH, FEWER, Step, histories, starts
 
 CALLS = (1, 1, 1, 9, 10, 11, 100)
 TAKE, LOOK = "take", "look"
@@ -23,7 +23,7 @@ WINDOWS = st.sampled_from([15.0, 60.0, 3600.0])
 ACTIONS: list[Action] = [*CALLS, *[TAKE] * 7, LOOK]
 
 
-@HISTORIES
+@FEWER
 @given(RATIOS, FLOORS, WINDOWS, starts(), histories(ACTIONS))
 def test_the_budget_is_that_of_the_instants(
     ratio: float, floor: int, window: float, now: float, history: History
