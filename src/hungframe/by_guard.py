@@ -22,7 +22,7 @@ class _Wrappers(dict[Guard, Callable[..., Any]]):
     """
 
     __slots__ = ("__weakref__",)
-    # By what it is, since what it holds changes.
+    # By what it is, since what it holds changes; a dict has none (mypy: None).
     __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __eq__(self, other: object) -> bool:

@@ -64,7 +64,8 @@ def compose_async(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]])
                     instead = attempts.instead()
                     # What the provider has returned is not awaited, whatever it is.
                     waits = attempts.falls_back and inspect.isawaitable(instead)
-                    return await instead if waits else instead  # type: ignore[no-any-return]
+                    answer: T = await instead if waits else instead
+                    return answer
                 await sleep(seconds)
         finally:
             if attempts is not None:
@@ -118,7 +119,8 @@ def compose_sync(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Callable
                     if seconds is None:
                         return result
                 if seconds is None:
-                    return attempts.instead_sync()  # type: ignore[no-any-return]
+                    answer: T = attempts.instead_sync()
+                    return answer
                 time.sleep(seconds)
         finally:
             if attempts is not None:

@@ -44,7 +44,8 @@ def race(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]]) -> Calla
             seconds = delay(engine, limits, args, kwargs)
             if seconds is None:
                 return await alone(*args, **kwargs)
-            return await _race(engine, limits, functools.partial(attempt, *args, **kwargs), seconds)  # type: ignore[no-any-return]
+            answer: T = await _race(engine, limits, functools.partial(attempt, *args, **kwargs), seconds)
+            return answer
         finally:
             # What this frame holds lives as long as the error that leaves it.
             del args, kwargs
@@ -240,7 +241,8 @@ def race_sync(engine: Engine, limits: Limits, fn: Callable[P, T], attempt: Calla
             seconds = delay(engine, limits, args, kwargs)
             if seconds is None:
                 return attempt(*args, **kwargs)
-            return _race_sync(engine, limits, fn, args, kwargs, seconds)  # type: ignore[no-any-return]
+            answer: T = _race_sync(engine, limits, fn, args, kwargs, seconds)
+            return answer
         finally:
             del args, kwargs
 
