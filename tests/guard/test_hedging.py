@@ -336,6 +336,9 @@ def test_loser_that_swallows_its_cancellation(backend: Backend) -> None:
     It has its grace, and is left then.
     """
 
+    if backend == "asyncio" and not hasattr(asyncio.Task, "uncancel"):
+        pytest.skip("before 3.11 a task does not count who cancelled it")
+
     async def main() -> None:
         guard, began_at = hedging(grace=0.25), anyio.current_time()
 
@@ -354,8 +357,7 @@ def test_loser_that_swallows_its_cancellation(backend: Backend) -> None:
         counts = guard.snapshot().counts
         assert (1, 1) == (counts["success"], counts["cancelled"])
 
-    if backend == "trio" or hasattr(asyncio.Task, "uncancel"):
-        run(main, backend)
+    run(main, backend)
 
 
 @on_each_backend
