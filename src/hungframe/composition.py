@@ -61,10 +61,11 @@ def compose_async(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]])
                     if seconds is None:
                         return result
                 if seconds is None:
-                    instead = attempts.instead()
+                    instead: Any = attempts.instead()
                     # What the provider has returned is not awaited, whatever it is.
-                    waits = attempts.falls_back and inspect.isawaitable(instead)
-                    answer: T = await instead if waits else instead
+                    if attempts.falls_back and inspect.isawaitable(instead):
+                        instead = await instead
+                    answer: T = instead
                     return answer
                 await sleep(seconds)
         finally:
