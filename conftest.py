@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import inspect
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from unittest import SkipTest
 
 import pytest
 from _pytest.doctest import DoctestModule
@@ -86,10 +88,22 @@ ONCE = {
 }
 
 
+# How far each document has been run: where its last block begins.
+_ran_to: dict[Document, int] = {}
+
+
 def run_block(example: Example) -> None:
     """
     Run one block with the names of those before it, on an event loop where it awaits something.
+
+    Those before it are run first where they were not chosen: a block that has failed may be tried again by itself.
     """
+    ran_to = _ran_to.get(example.document, -1)
+    _ran_to[example.document] = example.start
+    for earlier in example.document.examples():
+        if ran_to < earlier.start < example.start:
+            with contextlib.suppress(SkipTest):
+                earlier.evaluate()
     source = pad(example.parsed, example.line + example.parsed.line_offset)
     code = compile(source, example.path, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     result = eval(code, example.namespace)
