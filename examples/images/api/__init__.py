@@ -1,0 +1,3 @@
+"""
+The HTTP face: post a job, see how it is, and look at the frames.
+"""

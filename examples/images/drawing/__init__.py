@@ -1,0 +1,3 @@
+"""
+Draws one image through the provider's SDK, and looks whether it is one.
+"""

@@ -1,0 +1,3 @@
+"""
+Numbered .sql files, run once each, while the service goes on.
+"""

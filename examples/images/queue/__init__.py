@@ -1,0 +1,3 @@
+"""
+A job queue in Postgres: leased, fenced, and at least once.
+"""

@@ -1,0 +1,3 @@
+"""
+Takes jobs when the guard permits it, and sees that each ends once.
+"""
