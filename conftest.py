@@ -88,22 +88,34 @@ ONCE = {
 }
 
 
-# How far each document has been run: where its last block begins.
-_ran_to: dict[Document, int] = {}
+# Documents of which not every block was chosen to be run, as when one that has failed is tried again by itself: for each,
+# up to where it has been run.
+_in_part: dict[Document, int] = {}
+_begun: set[Document] = set()
+
+
+def run_those_before(example: Example) -> None:
+    """
+    Run what stands before a block where it was not chosen: the block needs its names.
+    """
+    document = example.document
+    is_first = document not in _begun
+    _begun.add(document)
+    if is_first and example.start > document.regions[0][0]:
+        _in_part[document] = -1
+    if document in _in_part:
+        ran_to, _in_part[document] = _in_part[document], example.start
+        for earlier in document.examples():
+            if ran_to < earlier.start < example.start:
+                with contextlib.suppress(SkipTest):
+                    earlier.evaluate()
 
 
 def run_block(example: Example) -> None:
     """
     Run one block with the names of those before it, on an event loop where it awaits something.
-
-    Those before it are run first where they were not chosen: a block that has failed may be tried again by itself.
     """
-    ran_to = _ran_to.get(example.document, -1)
-    _ran_to[example.document] = example.start
-    for earlier in example.document.examples():
-        if ran_to < earlier.start < example.start:
-            with contextlib.suppress(SkipTest):
-                earlier.evaluate()
+    run_those_before(example)
     source = pad(example.parsed, example.line + example.parsed.line_offset)
     code = compile(source, example.path, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     result = eval(code, example.namespace)
