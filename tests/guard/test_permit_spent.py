@@ -168,7 +168,7 @@ def test_wrong_callee_leaves_the_permit_unspent() -> None:
 
     permit = guard.acquire()
     with pytest.raises(TypeError, match="use `await acall"):
-        permit.call(upper, "a cat")
+        _ = permit.call(upper, "a cat")
     with pytest.raises(TypeError, match="one answer"):
         permit.call(numbers)
     with pytest.raises(TypeError, match="one answer"):
