@@ -28,10 +28,14 @@ class Settings(BaseModel):
 
         images_model: The model of a job that names none.
 
-        images_budget: Images that the provider's limit lets one process ask for at once. The budget is of one process: so many
-            workers as run, so many times that is what the provider may see.
+        images_budget: Images that one process may ask for at once. The budget is of one process: where several workers
+            run, give each its share of the provider's limit.
 
         images_refill_seconds: After how many seconds the limit gives one back.
+
+        images_timeout_seconds: What one image is given; None: it is learned.
+
+        images_open_seconds: For how long an open breaker lets nobody through.
 
         images_concurrency: Jobs that one worker draws at the same time.
 
@@ -56,6 +60,8 @@ class Settings(BaseModel):
     images_model: str = Field("gpt-image-1", min_length=1)
     images_budget: float = Field(5.0, ge=1, le=100_000)
     images_refill_seconds: float = Field(60.0, gt=0, le=86_400)
+    images_timeout_seconds: float | None = Field(None, gt=0, le=3_600)
+    images_open_seconds: float = Field(60.0, gt=0, le=3_600)
     images_concurrency: int = Field(4, ge=1, le=1_000)
     images_probe_seconds: float = Field(60.0, gt=0, le=3_600)
     images_lease_seconds: float = Field(30.0, ge=0.2, le=3_600)
