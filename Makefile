@@ -14,7 +14,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format matrix bench clean FORCE
+.PHONY: help demo example test lint format matrix bench clean FORCE
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -23,6 +23,9 @@ help: ## Show this help
 
 demo: $(VENV)/.stamp-demo ## Watch a provider hang, and the guard end the calls
 	@$(BIN)/python -m examples.demo $(ARGS)
+
+example: $(VENV)/.stamp-example ## Start the images example: Postgres, provider, worker, API, and a page to look at
+	@$(BIN)/python -m examples.images start $(ARGS)
 
 test: lint ## Check style, types and layers, run all tests with branch coverage
 	$(BIN)/coverage erase

