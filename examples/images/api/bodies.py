@@ -13,7 +13,7 @@ from starlette.requests import Request
 from examples.images.api.problems import ProblemError
 
 MAX_BODY = 64 * 1024
-"""Bytes. The longest prompt fits twice, so that its JSON may escape much of it."""
+"""Bytes. The longest prompt fits twice: as UTF-8 it always does, with each character escaped it may not."""
 
 _ARRIVES_WITHIN = 10.0
 
@@ -63,7 +63,7 @@ async def _read(request: Request) -> bytes:
 
 
 def _too_large() -> NoReturn:
-    detail = f"the body must be at most {MAX_BODY} bytes, and the prompt in it at most half as long"
+    detail = f"the body must be at most {MAX_BODY} bytes; shorten the prompt, and write it as UTF-8 and not as escapes"
     raise ProblemError(413, detail, kind="too-large")
 
 
