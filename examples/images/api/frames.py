@@ -4,6 +4,8 @@ GET /frames and GET /images/{name}.
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import re
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +16,9 @@ from starlette.responses import JSONResponse, Response
 from examples.images.api.conditional import answer
 from examples.images.api.database import Database
 from examples.images.api.problems import FieldError, ProblemError
-from examples.images.ports import Frame, FrameReader
+from examples.images.ports import Frame, FrameReader, Image
+
+_log = logging.getLogger(__name__)
 
 MAX_LIMIT = 500
 _LIMIT = 100
@@ -22,6 +26,9 @@ _MAX_ID = 2**63 - 1
 
 # Whatever a store holds, nothing else leaves as an image: an SVG or HTML file would be a program.
 _MEDIA_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
+
+# A name that begins as a SHA-256 does is that of the bytes.
+_SHA256 = re.compile("[0-9a-f]{64}(?![0-9a-z])")
 
 # An image is named by what is in it, so that under one name there is never another.
 _FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -64,9 +71,26 @@ class Frames:
         """
         name = request.path_params["name"]
         image = await self._database.ask(self._frames.image, name)
-        if image is None or not image.content or image.media_type not in _MEDIA_TYPES:
+        if image is None or not _is_sound(name, image):
             raise ProblemError(404, f"there is no image {name[:100]!r}; GET /frames lists those there are")
         return answer(request, image.content, image.media_type, _FOR_EVER)
+
+
+def _is_sound(name: str, image: Image) -> bool:
+    """
+    Tell whether *image* may leave; where it may not, an operator has to look at it.
+    """
+    wrong = None
+    if not image.content:
+        wrong = "it has no bytes"
+    elif image.media_type not in _MEDIA_TYPES:
+        wrong = f"its media type is {image.media_type!r}"
+    elif (named := _SHA256.match(name)) and named[0] != hashlib.sha256(image.content).hexdigest():
+        # A JPEG has no checksum of its own, so that nobody after us would see it.
+        wrong = "its bytes are not those that it is named by; they have changed in the store"
+    if wrong:
+        _log.error("image %.100r is not served: %s", name, wrong)
+    return wrong is None
 
 
 def frame_document(frame: Frame) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import { EVERY, ask, by, sleep } from "./server.js";
 
 const REEL = 200; // Frames kept, the newest: enough for 20 minutes without a repeat.
-const DECODES_WITHIN = 15_000;
+const DECODES_WITHIN = Math.min(15_000, 5 * EVERY);
 
 const stage = by("stage");
 let reel = []; // Oldest first.
@@ -41,22 +41,22 @@ async function decoded(frame) {
   image.decoding = "async";
   image.src = frame.image_url;
   const late = sleep(DECODES_WITHIN).then(() => Promise.reject(new Error("late")));
+  let bitmap;
   try {
     await Promise.race([image.decode(), late]);
+    // Chromium's decode() is content with the half of an image that was cut off; a bitmap is made of whole ones only.
+    bitmap = await Promise.race([createImageBitmap(image), late]);
   } catch {
     image.src = ""; // Ends the loading of what is late.
     return null;
   }
-  if (!image.naturalWidth) return null;
   const drawn = new Date(frame.created_at).toLocaleString([], { dateStyle: "long", timeStyle: "short" });
   image.alt = `Frame ${frame.id}, drawn on ${drawn}`;
-  image.dataset.caption = `${frame.id} · ${drawn}`;
-  image.dataset.id = frame.id;
-  return image;
+  return { image, bitmap, id: frame.id, caption: `${frame.id} · ${drawn}` };
 }
 
 // The very element that was decoded is put on the screen: its bytes are not asked for again.
-function shown(image) {
+function shown({ image, bitmap, id, caption }) {
   const screen = by("screen");
   by("empty").hidden = true;
   for (const old of screen.querySelectorAll("img:not(#empty img)")) {
@@ -67,11 +67,12 @@ function shown(image) {
   fit(image);
   screen.append(image);
   const glow = by("glow");
-  glow.getContext("2d").drawImage(image, 0, 0, glow.width, glow.height);
+  glow.getContext("2d").drawImage(bitmap, 0, 0, glow.width, glow.height);
   glow.classList.add("lit");
-  at = Number(image.dataset.id);
+  bitmap.close();
+  at = id;
   stage.dataset.shown = Number(stage.dataset.shown) + 1;
-  by("caption").textContent = image.dataset.caption;
+  by("caption").textContent = caption;
 }
 
 // Small images grow to the room there is.
@@ -92,10 +93,10 @@ async function step(way) {
   for (let tries = reel.length; tries > 0; tries--) {
     const frame = (way > 0 && fresh.shift()) || beside(from, way);
     from = frame.id;
-    const image = await decoded(frame);
+    const whole = await decoded(frame);
     if (mine !== turn) return;
-    if (image) {
-      if (frame.id !== at) shown(image);
+    if (whole) {
+      if (frame.id !== at) shown(whole);
       break;
     }
     stage.dataset.skipped = Number(stage.dataset.skipped) + 1;
