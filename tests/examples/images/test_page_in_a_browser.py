@@ -46,7 +46,9 @@ BROKEN = {
 WATCH = """
 window.seen = [];
 window.violations = [];
-addEventListener("securitypolicyviolation", (event) => violations.push(`${event.violatedDirective} ${event.blockedURI}`));
+addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) => {
+  violations.push(`${violatedDirective} ${blockedURI}`);
+});
 addEventListener("DOMContentLoaded", () => {
   const note = ({ src, naturalWidth, complete }) => seen.push({ src: new URL(src).pathname, naturalWidth, complete });
   new MutationObserver((changes) => {
@@ -322,7 +324,7 @@ def submit(stage: Stage, **fields: str) -> None:
 )
 @pytest.mark.parametrize(
     "name, scheme, width, height",
-    [("light", "light", 1280, 800), ("dark", "dark", 1280, 800), ("phone", "light", 390, 1300)],
+    [("light", "light", 1200, 780), ("dark", "dark", 1200, 780), ("phone", "light", 390, 1300)],
 )
 def test_pictures(stage: Stage, name: str, scheme: str, width: int, height: int) -> None:
     """
@@ -331,7 +333,7 @@ def test_pictures(stage: Stage, name: str, scheme: str, width: int, height: int)
     from hungframe.testing.provider import picture
 
     for number in range(6):
-        stage.frames.add(f"{number}.png", picture.picture(f"a picture of {number}"))
+        stage.frames.add(f"{number}.png", picture.picture(f"A sleeping city, {number}"))
     stage.board.workers["painter-1:4711"] = {"state": "closed", "timeout": 45.0, "budget": 4, "in_flight": 2}
     stage.board.workers["painter-2:4712"] = {"state": "half_open", "timeout": 58.5, "budget": 1, "in_flight": 1}
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}

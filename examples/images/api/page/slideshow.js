@@ -3,6 +3,7 @@
 import { EVERY, ask, by, sleep } from "./server.js";
 
 const REEL = 200; // Frames kept, the newest: enough for 20 minutes without a repeat.
+const LARGEST = 2.2; // Times their own size.
 const DECODES_WITHIN = Math.min(15_000, 5 * EVERY);
 
 const stage = by("stage");
@@ -75,10 +76,10 @@ function shown({ image, bitmap, id, caption }) {
   by("caption").textContent = caption;
 }
 
-// Small images grow to the room there is.
+// Small images grow to the room there is, but not until their pixels can be counted.
 function fit(image) {
   const { clientWidth, clientHeight } = by("screen");
-  const scale = Math.min(clientWidth / image.naturalWidth, clientHeight / image.naturalHeight);
+  const scale = Math.min(clientWidth / image.naturalWidth, clientHeight / image.naturalHeight, LARGEST);
   image.width = Math.floor(image.naturalWidth * scale);
   image.height = Math.floor(image.naturalHeight * scale);
 }
