@@ -34,6 +34,7 @@ def create_app(
     oldest_age: Callable[[], Awaitable[float | None]] | None = None,
     image_sources: Collection[str] = (),
     patience: float = 5.0,
+    health_kept_for: float = 1.0,
     on_open: Callable[[], Awaitable[object]] | None = None,
     on_close: Callable[[], Awaitable[object]] | None = None,
 ) -> Starlette:
@@ -57,6 +58,8 @@ def create_app(
 
         patience: Seconds that one call of a port may take.
 
+        health_kept_for: Seconds for which the answer of /internal/gen-health serves all who ask.
+
         on_open: Awaited in the application's event loop before the first request, such as to open a pool.
 
         on_close: Awaited there after the last, also where *on_open* has failed.
@@ -69,6 +72,7 @@ def create_app(
     database = Database(patience)
     jobs = Jobs(database, queue, frames, known)
     shown = Frames(database, frames)
+    health = Health(database, queue, board, oldest_age, health_kept_for)
 
     async def list_models(request: Request) -> Response:
         return JSONResponse(known.document(), headers={"Cache-Control": "no-cache"})
@@ -92,7 +96,7 @@ def create_app(
             Route("/images/{name}", shown.image),
             Route("/catalogue", list_models),
             Route("/problems/{kind}", about),
-            Route("/internal/gen-health", Health(database, queue, board, oldest_age).get),
+            Route("/internal/gen-health", health.get),
         ],
         middleware=[Middleware(SafeHeaders)],
         exception_handlers=HANDLERS,

@@ -4,9 +4,11 @@ GET /internal/gen-health: how the workers' guards are, how long the queue is, an
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -39,6 +41,12 @@ def reasons_against(workers: Sequence[Mapping[str, Any]]) -> list[str]:
 class Health:
     """
     The endpoint. For operators: a worker's snapshot tells where callees hang, so that a proxy should keep it inside.
+
+    Args:
+        oldest_age: Tells for how many seconds the oldest job has waited.
+
+        kept_for: Seconds for which an answer is given to others, too. Jobs are counted one by one, and the page of
+            each viewer asks every few seconds.
     """
 
     def __init__(
@@ -47,11 +55,16 @@ class Health:
         queue: Producer,
         board: HealthBoard,
         oldest_age: Callable[[], Awaitable[float | None]] | None,
+        kept_for: float,
     ) -> None:
         self._database = database
         self._queue = queue
         self._board = board
         self._oldest_age = oldest_age
+        self._kept_for = kept_for
+        self._one_asks = anyio.Lock()
+        self._known: dict[str, Any] = {}
+        self._until = float("-inf")
 
     async def get(self, request: Request) -> Response:
         """
@@ -60,6 +73,15 @@ class Health:
         The reasons are `database-away`, `no-worker` (none has said anything lately) and `all-breakers-open`. Either way
         the document has the same names; what could not be asked is null.
         """
+        # Who comes while another asks waits for its answer. Each call of a port ends in time, and so does this wait.
+        async with self._one_asks:
+            if time.monotonic() >= self._until:
+                self._known = await self._look()
+                self._until = time.monotonic() + self._kept_for
+            known = self._known
+        return JSONResponse(known, 200 if known["ready"] else 503, {"Cache-Control": "no-store"})
+
+    async def _look(self) -> dict[str, Any]:
         workers: Sequence[Mapping[str, Any]] = []
         counts: Mapping[str, int] | None = None
         oldest: float | None = None
@@ -71,10 +93,9 @@ class Health:
             reasons = reasons_against(workers)
         except ProblemError:
             reasons = [DATABASE_AWAY]
-        document = {
+        return {
             "ready": not reasons,
             "reasons": reasons,
             "workers": [dict(worker) for worker in workers],
             "queue": {"counts": dict(counts) if counts is not None else None, "oldest_seconds": oldest},
         }
-        return JSONResponse(document, 503 if reasons else 200, {"Cache-Control": "no-store"})

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,6 +66,7 @@ def behind() -> Iterator[Behind]:
         catalogue=CATALOGUE,
         default_model="gpt-image-1",
         oldest_age=behind.queue.oldest_age,
+        health_kept_for=0,
     )
     with served(app) as behind.address:
         yield behind
@@ -319,6 +321,28 @@ def test_health_says_503_where_no_image_can_be_expected(api: Behind) -> None:
     assert {"ready", "reasons", "workers", "queue"} == health.keys()
 
 
+def test_many_who_ask_how_it_is_are_one_to_the_database() -> None:
+    """
+    Its answer is kept for a moment, and who comes while one asks waits for the same.
+    """
+    asked = 0
+
+    class Counts(QueueInMemory):
+        async def counts(self) -> Mapping[str, int]:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(0.05)
+            return await super().counts()
+
+    app = create_app(
+        Counts(), FramesInMemory(), BoardInMemory(), catalogue=CATALOGUE, default_model="dall-e-2", health_kept_for=60
+    )
+    with served(app) as address, ThreadPoolExecutor(8) as viewers:
+        answers = list(viewers.map(lambda _: ask(address, "GET", "/internal/gen-health"), range(24)))
+    assert 1 == asked
+    assert 1 == len({json.dumps(document) for _, _, document in answers})
+
+
 # --- without the database ---------------------------------------------------------------------------------------------
 
 SECRET = "password=hunter2, prompt: a kite"
@@ -485,6 +509,7 @@ def test_health_over_postgres_that_goes_and_comes(postgres: Postgres, empty_data
             catalogue=CATALOGUE,
             default_model="dall-e-2",
             patience=0.4,
+            health_kept_for=0,
             on_open=opens,
             on_close=pool.close,
         )

@@ -71,7 +71,13 @@ class Stage:
 
     def app(self, **settings: Any) -> Any:
         return create_app(
-            self.queue, self.frames, self.board, catalogue=CATALOGUE, default_model="gpt-image-1", **settings
+            self.queue,
+            self.frames,
+            self.board,
+            catalogue=CATALOGUE,
+            default_model="gpt-image-1",
+            health_kept_for=0,
+            **settings,
         )
 
     def js(self, code: str) -> Any:

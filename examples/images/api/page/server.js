@@ -15,6 +15,13 @@ export async function ask(path, options = {}) {
   return { status: answer.status, ok: answer.ok, body: isJson ? await answer.json() : null };
 }
 
+// Wait until somebody may be looking: before, there is no need to ask, or to go on.
+export async function visible() {
+  while (document.hidden) {
+    await new Promise((changed) => document.addEventListener("visibilitychange", changed, { once: true }));
+  }
+}
+
 // For as long as the page is open: a step that fails is made again later, and less and less often.
 export async function forever(step, every) {
   for (let failed = 0; ; ) {
@@ -25,8 +32,7 @@ export async function forever(step, every) {
       failed = Math.min(failed + 1, 4);
     }
     await sleep(every * 2 ** failed);
-    // Nobody is looking: no need to ask.
-    while (document.hidden) await new Promise((seen) => document.addEventListener("visibilitychange", seen, { once: true }));
+    await visible();
   }
 }
 

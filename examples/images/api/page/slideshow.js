@@ -1,6 +1,6 @@
 // The slideshow. No image comes before anybody's eyes that has not been decoded to its end: see decoded() and shown().
 
-import { EVERY, ask, by, sleep } from "./server.js";
+import { EVERY, ask, by, sleep, visible } from "./server.js";
 
 const REEL = 200; // Frames kept, the newest: enough for 20 minutes without a repeat.
 const LARGEST = 2.2; // Times their own size.
@@ -102,7 +102,11 @@ async function step(way) {
     }
     stage.dataset.skipped = Number(stage.dataset.skipped) + 1;
   }
-  if (playing) timer = setTimeout(() => step(1), EVERY);
+  if (!playing) return;
+  timer = setTimeout(async () => {
+    await visible();
+    if (mine === turn && playing) step(1);
+  }, EVERY);
 }
 
 function beside(id, way) {
