@@ -121,7 +121,10 @@ function play(on) {
   stage.classList.toggle("paused", !on);
   by("play").setAttribute("aria-label", on ? "Pause" : "Play");
   if (on && reel.length) step(1);
-  else clearTimeout(timer);
+  else {
+    turn++;
+    clearTimeout(timer);
+  }
 }
 
 by("play").addEventListener("click", () => play(!playing));
