@@ -92,7 +92,7 @@ class Stage:
     def js(self, code: str) -> Any:
         return self.driver.execute_script(code)
 
-    def until(self, what: Callable[[], Any], within: float = 6.0) -> Any:
+    def until(self, what: Callable[[], Any], within: float = 10.0) -> Any:
         """
         Wait for it, and return it.
         """
