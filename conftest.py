@@ -88,8 +88,8 @@ ONCE = {
 }
 
 
-# Documents of which not every block was chosen to be run, as when one that has failed is tried again by itself: for each,
-# up to where it has been run.
+# Documents of which not every block was chosen to be run, as when one that has failed is tried again by itself, and up
+# to where each has been run.
 _in_part: dict[Document, int] = {}
 _begun: set[Document] = set()
 

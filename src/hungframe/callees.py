@@ -49,3 +49,16 @@ def is_coroutine_function(fn: object) -> bool:
     Tell whether *fn* is an `async def`; likewise.
     """
     return type(fn) is FunctionType and bool(fn.__code__.co_flags & inspect.CO_COROUTINE)
+
+
+def checked_sync(fn: object) -> Any:
+    """
+    The body of *fn* if that is a generator function, None if it is a plain one.
+
+    Raises:
+        TypeError: If it is a coroutine function.
+    """
+    body = body_of(fn)
+    if inspect.iscoroutinefunction(body):
+        raise TypeError(f"call() takes a sync function, got the coroutine function {fn!r}; use `await acall()`")
+    return body if is_stream(body) else None

@@ -245,3 +245,16 @@ class LoopBlocked(Event):
 
     blocked_ms: int
     where: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDeadletter(Event):
+    """
+    A job was given up for good: nobody but an operator tries it again. `reason` is one word, such as
+    `no-image-url`. No guard tells this; whoever keeps a queue does.
+    """
+
+    evt: ClassVar[str] = "queue.deadletter"
+
+    job_id: str
+    reason: str

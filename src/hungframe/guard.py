@@ -24,7 +24,7 @@ from hungframe.abort.watchdog import LoopWatch
 from hungframe.around import Around, Idempotent
 from hungframe.attempt import Attempt
 from hungframe.by_arguments import limits_for, wrap_async_by_arguments, wrap_sync_by_arguments
-from hungframe.callees import body_of, is_coroutine_function, is_plain, is_stream
+from hungframe.callees import body_of, checked_sync, is_coroutine_function, is_plain, is_stream
 from hungframe.composition import compose_async, compose_sync
 from hungframe.engine import Engine
 from hungframe.events import LoopBlocked, milliseconds
@@ -298,7 +298,7 @@ class Guard:
             TypeError: If *fn* is a coroutine function.
         """
         guarded: Callable[P, T]
-        if is_plain(fn) or not (body := _checked_sync(fn)):
+        if is_plain(fn) or not (body := checked_sync(fn)):
             limits = self._limits
             if limits.by_arguments:
                 limits = limits_for(self._engine, limits, args, kwargs)
@@ -348,7 +348,7 @@ class Guard:
 
     def acquire(self, cost: float | None = None) -> GuardPermit:
         """
-        Ask for one call that is made by hand; never waits.
+        Ask for one call that is made later, by `permit.call`, `permit.acall` or by hand; never waits.
 
         Args:
             cost: Tokens, where a cost function would tell them from the
@@ -367,7 +367,8 @@ class Guard:
         >>> permit = guard.acquire()
         >>> permit.timeout
         60.0
-        >>> permit.settle("success")
+        >>> permit.call(str.upper, "a cat")
+        'A CAT'
         """
         return GuardPermit(self._engine.begin(self._limits.by_hand(cost)), self._engine)
 
@@ -506,19 +507,6 @@ class Guard:
             engine.teller.tell(LoopBlocked(engine.clock.wall(), engine.name, milliseconds(seconds), stack))
 
         return LoopWatch(blocked_after, tell)
-
-
-def _checked_sync(fn: object) -> Any:
-    """
-    The body of *fn* if that is a generator function, None if it is a plain one.
-
-    Raises:
-        TypeError: If it is a coroutine function.
-    """
-    body = body_of(fn)
-    if inspect.iscoroutinefunction(body):
-        raise TypeError(f"call() takes a sync function, got the coroutine function {fn!r}; use `await acall()`")
-    return body if is_stream(body) else None
 
 
 def _name(fn: object) -> str:

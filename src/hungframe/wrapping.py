@@ -91,19 +91,25 @@ def wrap_async(
     return guarded
 
 
-def wrap_sync(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Callable[P, T]:
+def wrap_sync(
+    engine: Engine,
+    limits: Limits,
+    fn: Callable[P, T],
+    ask: Callable[[Engine, Limits], Call] | None = None,
+) -> Callable[P, T]:
     """
-    Make the function that calls *fn* under a guard.
+    Make the function that calls *fn* under a guard, once *ask* has let it in.
     """
     others = engine.lanes.others
     begin, returned, failed = engine.begin, engine.returned, engine.failed
     in_worker, enter = runners.in_worker, current_call.set
     here = limits.isolate is None
     in_process = limits.isolate == "process"
-    waits = limits.waits
+    waits = limits.waits or ask is not None
+    ask = ask or let_in_sync
 
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        call = let_in_sync(engine, limits) if waits else begin(limits)
+        call = ask(engine, limits) if waits else begin(limits)
         enter(call)
         others[call] = None
         try:

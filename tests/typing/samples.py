@@ -189,6 +189,8 @@ async def main() -> None:
         permit.settle(Outcome.QUOTA)
     with guard.acquire(cost=5) as permit:
         permit.settle("success", used=2.5)
+    reveal_type(await guard.acquire().acall(plain_async, "a cat", size=2))  # bytes
+    reveal_type(guard.acquire().call(len, "a cat"))  # int
     with guard.attempt(cost=5):
         reveal_type(TokenBucket(10, cost=len, used=lambda answer: answer.total).capacity)  # float
     reveal_type(current_deadline())  # float | None
@@ -313,6 +315,8 @@ guard.acall(draw_async, 5)  # error
 guard.acall(draw, "a cat")  # error
 guard(5)  # error
 guard.acquire().settle(5)  # error
+guard.acquire().acall(draw_async, 5)  # error
+guard.acquire().call(len)  # error
 guard.snapshot().state = "open"  # error
 Guard(5)  # error
 Guard("images", breaker=NoBreaker())  # error
