@@ -41,7 +41,8 @@ class Pace:
     """Between two posts to the health board."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.concurrency, int) or self.concurrency < 1:
+        concurrency: object = self.concurrency
+        if not isinstance(concurrency, int) or concurrency < 1:
             raise ValueError(f"concurrency must be a whole number of at least 1, got {self.concurrency!r}")
         for field in fields(self)[1:]:
             seconds = getattr(self, field.name)

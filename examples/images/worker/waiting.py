@@ -97,10 +97,12 @@ async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
     while not task.done():
         try:
             await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancelled = error
+        except asyncio.CancelledError as once_more:
+            cancelled = once_more
     try:
         if cancelled is not None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _log.error("what was to be ended before its cancellation has failed: %s", one_line(error))
             raise cancelled
         return task.result()
     finally:
