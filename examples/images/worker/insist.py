@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -33,7 +32,7 @@ async def insist(
     make: Callable[[], Coroutine[Any, Any, T]],
     pace: Pace,
     tries_until: Callable[[], float],
-    draw: Callable[[], float] = random.random,
+    draw: Callable[[], float],
 ) -> T:
     """
     Do *make*, and do it again while the database fails.

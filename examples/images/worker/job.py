@@ -54,6 +54,8 @@ class Hands:
     buried: TellsDeadLetter
     pace: Pace
     tally: Tally
+    draw: Callable[[], float]
+    """Draws from [0, 1), for waits that must not be the same for all."""
 
 
 class Job:
@@ -145,7 +147,7 @@ class Job:
                 await hands.frames.insert(connection, claim.id, image)
 
         try:
-            await insist(f"storing the image of job {claim.id}", store, hands.pace, self._tries_until)
+            await insist(f"storing the image of job {claim.id}", store, hands.pace, self._tries_until, hands.draw)
         except LeaseLostError:
             self._lost("when its image was to be stored (or an answer that it was stored has not come)")
         except NoImageError as error:
@@ -198,7 +200,7 @@ class Job:
         hands = self._hands
         what = f"telling the queue how job {self.claim.id} ended"
         try:
-            return await insist(what, make, hands.pace, self._tries_until)
+            return await insist(what, make, hands.pace, self._tries_until, hands.draw)
         except LeaseLostError:
             self._lost("when the queue was told how it ended")
         except NotTakenError as error:

@@ -81,7 +81,7 @@ class Worker:
         self._probes = probes
         self._draw = draw
         dead_letters = DeadLetters(guard.name, sinks)
-        self._hands = Hands(name, queue, images, frames, verdict, dead_letters, self._pace, self.tally)
+        self._hands = Hands(name, queue, images, frames, verdict, dead_letters, self._pace, self.tally, draw)
 
     async def run(self, stop: asyncio.Event) -> None:
         """
@@ -99,7 +99,6 @@ class Worker:
         try:
             await either(None, stop.wait(), _first_of(poller, *beside))
             enough.set()
-            await _first_of(poller)
             if running.jobs:
                 _log.info("worker %s: stops when its %d jobs have ended", self.name, len(running.jobs))
                 await either(self._pace.drain, running.none_left())
@@ -110,14 +109,14 @@ class Worker:
     async def _close(
         self, running: Running, poller: asyncio.Future[None], beside: Sequence[asyncio.Future[None]]
     ) -> None:
-        # First the jobs: the poller may be waiting for a free place. It ends by itself, and starts none any more.
+        # The poller ends by itself: it was told by an event, and starts no job any more.
         running.abort("stopped")
         await asyncio.wait({poller})
-        running.abort("stopped")
         await running.none_left()
         for task in beside:
             task.cancel()
         await asyncio.wait(beside)
+        poller.result()
         _log.info("worker %s: has stopped; %s", self.name, self.tally)
 
     def _poller(self, running: Running) -> Poller:

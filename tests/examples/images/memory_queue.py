@@ -42,7 +42,7 @@ class Entry:
 
 class MemoryQueue:
     """
-    A `Consumer`. `step` is awaited at each of its awaits, `claims` are the limits it was asked with.
+    A `Consumer`. `step` is awaited at each of its awaits; `asked` is what for and when, `claims` with which limits.
     """
 
     def __init__(self, jobs: int = 0, step: Callable[[str], Any] | None = None, attempts: int = 3) -> None:
@@ -52,6 +52,7 @@ class MemoryQueue:
         self.snoozed: list[float] = []
         self.beats: list[int] = []
         self.added = asyncio.Event()
+        self.asked: list[tuple[str, float]] = []
         self.down = False
         self._step = step
         self._attempts = attempts
@@ -71,6 +72,7 @@ class MemoryQueue:
         return counts
 
     async def _stepped(self, where: str) -> None:
+        self.asked.append((where, asyncio.get_running_loop().time()))
         if self._step is not None:
             await self._step(where)
         if self.down:

@@ -5,6 +5,7 @@ Each job of a worker ends once, however its call ends, and none stays behind whe
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from examples.images.ports import Image, ImageRequest, NoImageError, Verdict
 from examples.images.worker.pace import Pace
 from examples.images.worker.run import Worker
+from examples.images.worker.running import Running
 from hungframe import CallTimeoutError, Guard, TokenBucket
 from hungframe.testing import RecordingSink, run_virtual
 from tests.examples.images.memory_queue import CAT, PICTURE, Draws, MemoryQueue, always_retry
@@ -186,6 +188,7 @@ def test_a_lost_lease_ends_the_call_and_stores_nothing() -> None:
 
         assert ["running", "done"] == [entry.state for entry in queue.entries.values()]
         assert (None, [1]) == (stolen.image, free)
+        assert not [where for where, _ in queue.asked if where in ("fail", "snooze", "bury")]
         assert (1, 1) == (worker.tally.lost, worker.tally.done)
 
     run_virtual(main)
@@ -243,6 +246,8 @@ def test_an_image_is_dropped_when_its_lease_is_over_and_the_database_is_still_go
         await work(worker, 20)
 
         assert ({"running": 1}, 1, 1) == (queue.states(), len(images.asked_at), worker.tally.left)
+        # The last heartbeat that came through was sent at 2.
+        assert [3.0, 3.375, 4.125, 5.625] == pytest.approx([at for where, at in queue.asked if where == "completing"])
 
     run_virtual(main)
     assert "is left to the reaper" in caplog.text
@@ -350,13 +355,58 @@ def test_cancelled_while_the_database_is_gone_it_ends_all_the_same() -> None:
 
     async def main() -> None:
         queue = MemoryQueue(jobs=3)
-        task = asyncio.ensure_future(worker_of(queue, Draws(100.0)).run(asyncio.Event()))
+        pace = replace(PACE, lease=60.0)
+        task = asyncio.ensure_future(worker_of(queue, Draws(100.0), pace=pace).run(asyncio.Event()))
         await asyncio.sleep(3)
         queue.down = True
         task.cancel()
         await asyncio.wait([task])
 
         assert 3 + PACE.give_back_within + 1 > asyncio.get_running_loop().time()
+
+    run_virtual(main)
+
+
+def test_cancelled_again_and_again_it_still_gives_everything_back() -> None:
+    """
+    Who insists waits as long as who does not.
+    """
+
+    async def slow(where: str) -> None:
+        await asyncio.sleep(0.1)
+
+    async def main() -> None:
+        queue, guard = MemoryQueue(jobs=6, step=slow), guard_of()
+        task = asyncio.ensure_future(worker_of(queue, Draws(100.0), guard).run(asyncio.Event()))
+        await asyncio.sleep(5)
+        while not task.done():
+            task.cancel()
+            await asyncio.sleep(0.01)
+
+        assert task.cancelled() and {"queued": 6} == queue.states()
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_a_job_that_is_aborted_before_it_begins_makes_no_call(turns: int) -> None:
+    """
+    Its permit comes back, and so does the job.
+    """
+
+    async def main() -> None:
+        queue, images, guard = MemoryQueue(jobs=1), Draws(100.0), guard_of()
+        running = Running(worker_of(queue, images, guard)._hands)
+        (claim,) = await queue.claim(1)
+        running.start(claim, guard.acquire())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.abort("stopped")
+        running.abort("stopped")
+        await running.none_left()
+
+        assert ({"queued": 1}, 0) == (queue.states(), guard.snapshot().in_flight)
+        assert turns > 1 or (50, []) == (guard.snapshot().budget, images.asked_at)
 
     run_virtual(main)
 
