@@ -198,9 +198,10 @@ class Consumer(Protocol):
         """
         ...
 
-    async def fail(self, claim: Claim, reason: str, detail: str) -> str:
+    async def fail(self, claim: Claim, reason: str, detail: str, retry_after: float | None = None) -> str:
         """
-        Try again later, or bury it when its attempts are used up: returns "queued" or "dead".
+        Try again later, not before *retry_after* seconds, or bury it when its attempts are used up: returns "queued" or
+        "dead".
 
         Raises:
             LeaseLostError: As `completing`.
