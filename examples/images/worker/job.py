@@ -50,7 +50,7 @@ class Hands:
     queue: Consumer
     images: ImageService
     frames: FrameWriter
-    verdict: Callable[[BaseException], Verdict]
+    verdict: Callable[[Exception], Verdict]
     buried: TellsDeadLetter
     pace: Pace
     tally: Tally
@@ -130,8 +130,10 @@ class Job:
             await self._store(call.result())
         elif self._aborted == "lost":
             self._lost("while its image was drawn")
-        elif error is not None:
+        elif isinstance(error, Exception):
             await self._end(self._hands.verdict(error))
+        elif error is not None:
+            raise error
         elif self._aborted == "stopped":
             await self._give_back()
         else:
@@ -162,7 +164,9 @@ class Job:
         hands, claim = self._hands, self.claim
         state: str | None = None
         if verdict.kind == "retry":
-            state = await self._tell(lambda: hands.queue.fail(claim, verdict.reason, verdict.detail))
+            state = await self._tell(
+                lambda: hands.queue.fail(claim, verdict.reason, verdict.detail, verdict.retry_after)
+            )
         elif verdict.kind == "bury":
             state = await self._tell(lambda: _then("dead", hands.queue.bury(claim, verdict.reason, verdict.detail)))
         else:

@@ -64,7 +64,7 @@ class Worker:
         queue: Consumer,
         images: ImageService,
         frames: FrameWriter,
-        verdict: Callable[[BaseException], Verdict],
+        verdict: Callable[[Exception], Verdict],
         *,
         pace: Pace | None = None,
         sinks: Sequence[EventSink] = (),

@@ -124,7 +124,7 @@ class MemoryQueue:
         await self._stepped("insert")
         connection[job_id] = image
 
-    async def fail(self, claim: Any, reason: str, detail: str) -> str:
+    async def fail(self, claim: Any, reason: str, detail: str, retry_after: float | None = None) -> str:
         await self._stepped("fail")
         entry = self.held(claim)
         entry.state = "queued" if entry.attempts < self._attempts else "dead"
@@ -176,7 +176,7 @@ class Draws:
         return PICTURE
 
 
-def always_retry(error: BaseException) -> Verdict:
+def always_retry(error: Exception) -> Verdict:
     """
     A verdict, as plain as can be.
     """

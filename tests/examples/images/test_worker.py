@@ -83,7 +83,7 @@ def test_a_failed_job_ends_as_the_verdict_says(verdict: Verdict, state: str, att
 
         given: list[BaseException] = []
 
-        def judge(error: BaseException) -> Verdict:
+        def judge(error: Exception) -> Verdict:
             given.append(error)
             return verdict
 
@@ -124,7 +124,7 @@ def test_a_call_that_hangs_is_ended_by_the_guard_and_judged() -> None:
     async def main() -> None:
         queue, given = MemoryQueue(jobs=1), []
 
-        def judge(error: BaseException) -> Verdict:
+        def judge(error: Exception) -> Verdict:
             given.append(type(error))
             return Verdict("bury", "timeout", "hung")
 
@@ -265,7 +265,7 @@ def test_an_image_that_the_store_finds_to_be_none_is_judged() -> None:
 
         queue = MemoryQueue(jobs=1, step=step)
 
-        def judge(error: BaseException) -> Verdict:
+        def judge(error: Exception) -> Verdict:
             assert isinstance(error, NoImageError)
             return Verdict("bury", error.reason, "an empty file")
 
@@ -465,7 +465,7 @@ def test_a_mistake_in_a_part_ends_one_job_and_is_told(caplog: pytest.LogCaptureF
     async def main() -> None:
         queue = MemoryQueue(jobs=1)
 
-        def judge(error: BaseException) -> Verdict:
+        def judge(error: Exception) -> Verdict:
             raise KeyError("a mistake")
 
         worker = worker_of(queue, Draws(1.0, RuntimeError("no")), verdict=judge)
