@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -78,6 +78,22 @@ class LeaseLostError(Exception):
     """
     The job belongs to another worker by now, or to nobody: what was done for it must not be stored.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """
+    What is to become of a job whose image was not drawn.
+
+    `kind` is "retry" (later, until its attempts are used up), "bury" (asking again is no cure) or "snooze" (it was
+    no attempt: after `retry_after` seconds). `reason` is one word for metrics, `detail` a line for people; no prompt
+    and no key is in either.
+    """
+
+    kind: Literal["retry", "bury", "snooze"]
+    reason: str
+    detail: str
+    retry_after: float | None = None
 
 
 # --- the provider -----------------------------------------------------------------------------------------------------
@@ -182,9 +198,10 @@ class Consumer(Protocol):
         """
         ...
 
-    async def fail(self, claim: Claim, reason: str, detail: str) -> str:
+    async def fail(self, claim: Claim, reason: str, detail: str, retry_after: float | None = None) -> str:
         """
-        Try again later, or bury it when its attempts are used up: returns "queued" or "dead".
+        Try again later, not before *retry_after* seconds, or bury it when its attempts are used up: returns "queued" or
+        "dead".
 
         Raises:
             LeaseLostError: As `completing`.

@@ -63,9 +63,9 @@ def check_png(data: bytes) -> None:
         assert zlib.crc32(data[4 : 8 + size]) == checksum
         data = data[12 + size :]
     width, height, depth, color = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
-    assert (1, 1, 8, 6) == (width, height, depth, color)
-    # A filter byte and one RGBA pixel.
-    assert 5 == len(zlib.decompress(chunks[b"IDAT"]))
+    assert (256, 256, 8, 2) == (width, height, depth, color)
+    # Of each row a filter byte and its RGB pixels.
+    assert 256 * (1 + 3 * 256) == len(zlib.decompress(chunks[b"IDAT"]))
 
 
 def test_images_in_base64(client: openai.OpenAI) -> None:

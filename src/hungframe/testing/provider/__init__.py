@@ -35,12 +35,25 @@ request, plays a *mode*:
     Answers with something that is not HTTP, then closes.
 ``wrong-length``
     Sends 100 bytes less than its ``Content-Length`` says, then closes.
+``image-empty-url``, ``image-null-url``
+    Answers 200, as if there were an image, and its url is ``""`` or null.
+``image-broken-bytes``, ``image-truncated``
+    Sends bytes for an image that are none, or half of the image's bytes: in
+    base64, or from the url where one was asked for.
+``image-error-body``
+    Answers 200 with ``{"error": ...}`` in place of images.
+``image-no-data``
+    Answers 200 with an empty list of images.
 ``stream-stall``
     Sends three pieces of a stream, then nothing.
 ``stream:<n>[:<interval>]``
     Sends n pieces of a stream, one each interval (0.05 s), and what ends
     it: for OpenAI ``[DONE]``. A piece is a server-sent event; Anthropic's
     first and last come in the company of others, Ollama's are lines of JSON.
+
+Asked for anything but an image, the modes ``image-...`` answer as ``ok``
+does. An image is a PNG of 256 by 256 pixels, drawn from the prompt and the
+``seed``, if one is sent: the same request gets the same picture.
 
 Three modes are **connection level**. They begin when a connection is
 accepted, before there is a request to read, so only the script can choose

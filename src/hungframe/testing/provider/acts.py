@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 
-from . import openai_api
+from . import openai_api, openai_images
 from .apis import api_of
 from .http import Answer, Request, chunk
 from .modes import ANY_STATUS, Mode
@@ -137,6 +137,13 @@ async def wrong_length(exchange: Exchange) -> None:
     exchange.wire.finish()
 
 
+async def bad_image(exchange: Exchange) -> None:
+    # Streams and other APIs hold no image that could be missed.
+    if exchange.answer.status == 200 and not exchange.answer.chunked:
+        exchange.answer = openai_images.spoiled(exchange.mode.act, exchange.answer)
+    await ok(exchange)
+
+
 async def stream_stall(exchange: Exchange) -> None:
     exchange.answer = _stream(exchange, _STALLED_AFTER_EVENTS + 1)
     await exchange.wire.write(exchange.head())
@@ -170,6 +177,12 @@ ACTS: dict[str, Callable[[Exchange], Awaitable[None]]] = {
     f"{ANY_STATUS}-date": status_date,
     "malformed": malformed,
     "wrong-length": wrong_length,
+    "image-empty-url": bad_image,
+    "image-null-url": bad_image,
+    "image-broken-bytes": bad_image,
+    "image-truncated": bad_image,
+    "image-error-body": bad_image,
+    "image-no-data": bad_image,
     "stream-stall": stream_stall,
     "stream": stream,
     # These three belong to the connection. Met on one that is open already,

@@ -36,6 +36,12 @@ MODES: Mapping[str, str] = MappingProxyType(
         "<4xx or 5xx>-date:<seconds>": "fails; Retry-After is a date",
         "malformed": "answers with something that is not HTTP",
         "wrong-length": "promises more body than it sends, then closes",
+        "image-empty-url": "answers 200, its image's url is empty",
+        "image-null-url": "answers 200, its image's url is null",
+        "image-broken-bytes": "sends bytes for an image that are none",
+        "image-truncated": "sends half of the image's bytes",
+        "image-error-body": "answers 200 with an error in its body",
+        "image-no-data": "answers 200 with an empty list of images",
         "stream-stall": "sends three pieces of a stream, then nothing",
         "stream:<n>[:<interval>]": "sends n pieces of a stream and its end",
     }

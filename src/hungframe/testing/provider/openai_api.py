@@ -7,19 +7,15 @@ Values in, values out; the same request gets the same frame.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import time
 from typing import Any
 
 from .http import Answer, Request
+from .openai_images import frame, images
 from .payload import WORDS, asked_object, event, event_stream, json_answer, words
 
-# One transparent pixel.
-_PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAAC0lEQVR42mNgAAIAAAUAAen63NgAAAAASUVORK5CYII=")
 _IMAGE_MODEL = "gpt-image-1"
 _CHAT_MODEL = "gpt-4o-mini"
-_MOST_IMAGES = 10
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -44,16 +40,14 @@ def answer(request: Request, body: bytes, url: str) -> Answer:
     asked = asked_object(body)
     path = _path(request)
     if path == "/v1/images/generations":
-        return json_answer(_images(asked, url))
+        return json_answer(images(asked, url))
     if path == "/v1/chat/completions":
         if asked.get("stream"):
             return stream(request, body, len(WORDS))
         return json_answer(_completion(asked))
     if path == "/v1/models":
         return json_answer(_models())
-    if path.startswith("/frames/") and path.endswith(".png"):
-        return Answer(200, "image/png", (_PNG,))
-    return json_answer({"ok": True})
+    return frame(path) or json_answer({"ok": True})
 
 
 def failure(status: int, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
@@ -101,22 +95,6 @@ def _path(request: Request) -> str:
     mark before it: Groq "/openai".
     """
     return request.path.rstrip("/").removeprefix("/openai")
-
-
-def _images(asked: dict[str, Any], url: str) -> dict[str, Any]:
-    prompt = str(asked.get("prompt", ""))
-    frame = hashlib.sha256(prompt.encode()).hexdigest()[:12]
-    by_url = asked.get("response_format") == "url"
-    data = [
-        {"url": f"{url}/frames/{frame}-{index}.png"} if by_url else {"b64_json": base64.b64encode(_PNG).decode()}
-        for index in range(_image_count(asked))
-    ]
-    return {"created": int(time.time()), "data": data}
-
-
-def _image_count(asked: dict[str, Any]) -> int:
-    count = asked.get("n", 1)
-    return max(1, min(count, _MOST_IMAGES)) if isinstance(count, int) else 1
 
 
 def _completion(asked: dict[str, Any]) -> dict[str, Any]:
