@@ -141,7 +141,7 @@ class Migrator:
         except psycopg.Error as error:
             self._failed(connection, migration)
             left = "" if connection.closed else _left_behind(connection, migration)
-            said = str(error).strip()
+            said = " ".join(str(error).split())
             raise MigrationFailedError(f"{migration.label}: {said}{left}; mend it and run it again") from error
 
     def _failed(self, connection: Connection[Any], migration: Migration) -> None:

@@ -31,7 +31,8 @@ class Patience:
     How a migration waits for locks.
 
     Args:
-        lock_timeout: The longest that it queues for one, in seconds; nobody is blocked behind it for longer.
+        lock_timeout: The longest that it queues for one, in seconds. Who comes later queues behind it; where a file takes
+            two locks one after the other, for twice as long.
 
         longest: Seconds for all attempts of one step together, and for another migrator to be done.
 
@@ -40,7 +41,7 @@ class Patience:
         longest_pause: Seconds that a pause never exceeds.
     """
 
-    lock_timeout: float = 0.05
+    lock_timeout: float = 0.04
     longest: float = 300.0
     first_pause: float = 0.1
     longest_pause: float = 5.0

@@ -17,8 +17,8 @@ leased AS (
         worker = %(worker)s,
         started_at = clock_timestamp(),
         heartbeat_at = clock_timestamp()
-    FROM picked
-    WHERE jobs.id = picked.id
-    RETURNING jobs.id, token, attempts AS attempt, payload, urgency, created_at, lease_until, rank
+    -- Not a join: a plan made before the limit is known would expect a tenth of the table, and read all of it (20 ms).
+    WHERE id = ANY (ARRAY(SELECT id FROM picked))
+    RETURNING id, token, attempts AS attempt, payload, urgency, created_at, lease_until, rank
 )
 SELECT id, token, attempt, payload, urgency, created_at, lease_until FROM leased ORDER BY rank

@@ -9,7 +9,7 @@ WITH due AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 ),
 promoted AS (
-    UPDATE jobs SET ready = true FROM due WHERE jobs.id = due.id RETURNING 1
+    UPDATE jobs SET ready = true WHERE id = ANY (ARRAY(SELECT id FROM due)) RETURNING 1
 )
 -- The others hear of it if there is more than the one who asks will take.
 SELECT count(*), CASE WHEN count(*) > %(limit)s THEN pg_notify('jobs', %(queue)s)::text END FROM promoted

@@ -16,8 +16,7 @@ reaped AS (
         reason = 'worker-died',
         detail = format('worker %%s was last heard of at %%s, in attempt %%s', worker, heartbeat_at, attempts),
         finished_at = CASE WHEN attempts >= max_attempts THEN clock_timestamp() END
-    FROM expired
-    WHERE jobs.id = expired.id
-    RETURNING jobs.ready
+    WHERE id = ANY (ARRAY(SELECT id FROM expired))
+    RETURNING ready
 )
 SELECT count(*) AS reaped, CASE WHEN bool_or(ready) THEN pg_notify('jobs', %(queue)s)::text END FROM reaped
