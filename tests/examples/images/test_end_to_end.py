@@ -146,7 +146,7 @@ def provider() -> Iterator[HostileProvider]:
 
 def test_no_bad_frame_reaches_a_client(empty_database: str, provider: HostileProvider) -> None:
     """
-    A provider that sends no image in six ways, legacy rows without one, migrations under way, and 1,000 reads meanwhile.
+    The provider sends no image in six ways, legacy rows have none, and migrations run, while 1,000 reads are made.
     """
     migrator = bootstrap.migrator_of(empty_database, lambda line: None)
     migrator.up("frames/0002")
