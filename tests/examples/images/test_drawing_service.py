@@ -323,6 +323,20 @@ def test_a_host_that_is_not_allowed_is_not_asked(draw: Draw, site: Site) -> None
     assert [IMAGES] == [path for path, _ in site.asked]
 
 
+def test_redirects_end(draw: Draw, site: Site) -> None:
+    """
+    As many are followed as may be, and not one more.
+    """
+    base_url = serve(site, first=onward("/second"), second=onward("/third"), third=Page(JPEG))
+    assert JPEG == draw(base_url, fetching=Fetching(max_redirects=2)).content
+
+    site.asked.clear()
+    assert "more than max_redirects (1), at last from '127.0.0.1'" in no_image(
+        draw, base_url, fetching=Fetching(max_redirects=1)
+    )
+    assert [IMAGES, "/first?sig=abc", "/second"] == [path for path, _ in site.asked]
+
+
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
 def test_a_host_that_fails_for_now(draw: Draw, site: Site, status: int) -> None:
     """
