@@ -92,7 +92,7 @@ def create_app(
             *page_routes(image_sources),
             Route("/jobs", jobs.post, methods=["POST"]),
             Route("/jobs/{job_id}", jobs.get),
-            Route("/frames", shown.list),
+            Route("/frames", shown.page),
             Route("/images/{name}", shown.image),
             Route("/catalogue", list_models),
             Route("/problems/{kind}", about),

@@ -43,7 +43,7 @@ class Frames:
         self._database = database
         self._frames = frames
 
-    async def list(self, request: Request) -> Response:
+    async def page(self, request: Request) -> Response:
         """
         GET /frames?after=&limit=: frames, oldest first, each with an image.
 

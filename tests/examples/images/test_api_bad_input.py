@@ -206,6 +206,24 @@ def test_a_large_body_is_refused_while_it_comes(address: str, chunked: bool) -> 
         assert b"HTTP/1.1 413 " in client.recv(65536)
 
 
+def test_a_body_that_does_not_come_is_not_waited_for(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    408 in time, and the connection is closed: what may still come is no next request.
+    """
+    monkeypatch.setattr("examples.images.api.bodies._ARRIVES_WITHIN", 0.1)
+    where = urlsplit(address)
+    head = (
+        f"POST /jobs HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
+    )
+    with socket.create_connection((str(where.hostname), where.port or 0), timeout=5) as client:
+        client.sendall(head.encode() + b'{"prompt"')
+        answer = b""
+        while chunk := client.recv(65536):
+            answer += chunk
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"/problems/too-slow" in answer
+
+
 def test_a_client_that_hangs_up_in_its_body(address: str, caplog: pytest.LogCaptureFixture) -> None:
     """
     Nothing is queued, nothing is logged as an error, and the next one is served.

@@ -106,18 +106,21 @@ def test_a_worker_that_was_gone_for_days_posts_again(database: str) -> None:
     in_database(database, steps)
 
 
-def test_many_workers_post_at_once(database: str) -> None:
+def test_a_post_waits_for_nobody_elses_clean_up(database: str) -> None:
     """
-    Nobody waits for a lock that another's clean-up holds, and none deadlocks.
+    An old row that somebody holds is left to the next post.
     """
 
     async def steps(pool: Pool) -> None:
         board = PostgresBoard(pool)
-        for number in range(20):
-            await board.post(f"w{number}", {"n": -1})
+        await board.post("old", {})
         execute(database, "UPDATE workers SET seen_at = clock_timestamp() - interval '25 h'")
-        await asyncio.gather(*(board.post(f"w{number % 20}", {"n": number}) for number in range(100)))
-        assert 20 == len(await board.read())
+        with psycopg.connect(database) as holds:
+            holds.execute("SELECT FROM workers WHERE worker = 'old' FOR UPDATE")
+            await asyncio.wait_for(board.post("lively", {}), 2)
+        assert [("lively",), ("old",)] == execute(database, "SELECT worker FROM workers ORDER BY worker")
+        await board.post("lively", {})
+        assert [("lively",)] == execute(database, "SELECT worker FROM workers")
 
     in_database(database, steps)
 

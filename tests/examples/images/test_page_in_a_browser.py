@@ -166,7 +166,7 @@ def test_a_new_frame_is_shown_next_and_one_that_hangs_stops_nothing(stage: Stage
     class Hanging(FramesInMemory):
         async def image(self, name: str) -> Image | None:
             if name == "hangs.png":
-                await asyncio.sleep(4)
+                await asyncio.sleep(1.6)
             return await super().image(name)
 
     stage.frames = Hanging()

@@ -67,13 +67,25 @@ function shown({ image, bitmap, id, caption }) {
   }
   fit(image);
   screen.append(image);
-  const glow = by("glow");
-  glow.getContext("2d").drawImage(bitmap, 0, 0, glow.width, glow.height);
-  glow.classList.add("lit");
-  bitmap.close();
+  light(bitmap);
   at = id;
   stage.dataset.shown = Number(stage.dataset.shown) + 1;
   by("caption").textContent = caption;
+}
+
+// Let the image's own colours shine on the wall: made very small and large again, which is a blur that costs nothing. A
+// filter of CSS would be worked out anew for each step of a fade.
+const colours = document.createElement("canvas");
+colours.width = colours.height = 6;
+
+function light(bitmap) {
+  colours.getContext("2d").drawImage(bitmap, 0, 0, 6, 6);
+  bitmap.close();
+  const glow = by("glow");
+  const wall = glow.getContext("2d");
+  wall.imageSmoothingQuality = "high";
+  wall.drawImage(colours, 0, 0, glow.width, glow.height);
+  glow.classList.add("lit");
 }
 
 // Small images grow to the room there is, but not until their pixels can be counted.
@@ -121,7 +133,10 @@ function play(on) {
   stage.classList.toggle("paused", !on);
   by("play").setAttribute("aria-label", on ? "Pause" : "Play");
   if (on && reel.length) step(1);
-  else clearTimeout(timer);
+  else {
+    turn++;
+    clearTimeout(timer);
+  }
 }
 
 by("play").addEventListener("click", () => play(!playing));

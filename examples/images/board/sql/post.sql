@@ -1,4 +1,5 @@
 -- Old rows go in passing. SKIP LOCKED: workers that meet here would else wait for one another, and could do so in a ring.
+-- Not its own row: of two changes of one row in one statement, Postgres does one, and does not say which.
 WITH old AS (
     SELECT worker FROM workers
     WHERE seen_at < clock_timestamp() - %(kept_for)s AND worker <> %(worker)s
