@@ -52,6 +52,9 @@ _log = logging.getLogger(__name__)
 _MORE_CONNECTIONS = 2
 _API_CONNECTIONS = 8
 
+# An image of 20 MB, the most that is taken, in base64 and with what stands around it.
+_LARGEST_ANSWER = 32 * 2**20
+
 
 def migrator_of(url: str, report: Callable[[str], None]) -> Migrator:
     """
@@ -89,7 +92,7 @@ async def worker_of(settings: Settings) -> AsyncIterator[Worker]:
         await pool.open()
         jobs = queue_of(settings, pool, name)
         stack.push_async_callback(jobs.close)
-        http = await stack.enter_async_context(AsyncClient())
+        http = await stack.enter_async_context(AsyncClient(max_response_bytes=_LARGEST_ANSWER))
         client = AsyncOpenAI(
             api_key=settings.openai_api_key.get_secret_value(),
             base_url=str(settings.openai_base_url) if settings.openai_base_url else None,
