@@ -57,7 +57,7 @@ class Settings(BaseModel):
     database_url: str = Field(repr=False)
     openai_api_key: SecretStr
     openai_base_url: HttpUrl | None = None
-    images_model: str = Field("gpt-image-1", min_length=1)
+    images_model: str = Field("gpt-image-2", min_length=1)
     images_budget: float = Field(5.0, ge=1, le=100_000)
     images_refill_seconds: float = Field(60.0, gt=0, le=86_400)
     images_timeout_seconds: float | None = Field(None, gt=0, le=3_600)

@@ -37,7 +37,7 @@ def answer(provider: HostileProvider, path: str = "/images/generations", **asked
     return response.json()
 
 
-def content(provider: HostileProvider, **asked: object) -> bytes:
+def content(provider: HostileProvider, **asked: Any) -> bytes:
     return base64.b64decode(answer(provider, **asked)["data"][0]["b64_json"])
 
 

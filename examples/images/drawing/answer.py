@@ -79,7 +79,7 @@ def _kind(value: object) -> str:
     if value is None:
         return "missing"
     if isinstance(value, str):
-        return "blank" if value else "empty"
+        return "a text" if value.strip() else "blank" if value else "empty"
     return f"of type {type(value).__name__}"
 
 

@@ -20,6 +20,7 @@ from .answer import Link, found
 from .asking import Asking
 from .check import checked
 from .download import HEADERS, Download, Fetching
+from .verdict import is_our_fault
 
 _log = logging.getLogger(__name__)
 
@@ -142,10 +143,11 @@ def _reading_the_answer() -> Iterator[None]:
     except (json.JSONDecodeError, UnicodeDecodeError, openai.APIResponseValidationError):
         # The whole body hangs on these, so none of them is kept as the cause.
         raise NoImageError("the answer's status says that all is well, and its body is no JSON") from None
-    except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-        # Loud, since no other job fares better: somebody has to look at it.
-        _log.error(  # A traceback says nothing more, and the error's text may tell the key.
-            "the provider refuses us (HTTP %d): no image is drawn until the API key and its rights are put right",
-            error.status_code,
-        )
+    except openai.APIStatusError as error:
+        if is_our_fault(error):
+            # Loud, since no other job fares better. A traceback says nothing more, and the text may tell the key.
+            _log.error(
+                "the provider refuses us (HTTP %d): no image is drawn until API key, rights or credit are put right",
+                error.status_code,
+            )
         raise

@@ -71,9 +71,16 @@ def verdict(error: Exception) -> Verdict:
     return Verdict("retry", "unknown", f"an error that nobody expects ({_name(error)})")
 
 
+def is_our_fault(error: BaseException) -> bool:
+    """
+    Tell whether the provider refuses all of us, whatever is asked: somebody has to look at it.
+    """
+    return _status(error) in _OUR_FAULT or getattr(error, "code", None) == "insufficient_quota"
+
+
 def _of_status(status: int, error: BaseException) -> Verdict:
     told = f"the provider answered {status} ({_name(error)})"
-    if status in _OUR_FAULT or getattr(error, "code", None) == "insufficient_quota":
+    if is_our_fault(error):
         return Verdict("snooze", "provider-refuses-us", f"{told}: API key, rights or credit", OUR_FAULT_SECONDS)
     if status == _QUOTA:
         return Verdict("snooze", "quota", told, _wait(_retry_after(error)))

@@ -17,7 +17,7 @@ def test_two_variables_are_enough() -> None:
     """
     settings = read_settings({**ENOUGH, "IMAGES_PORT": "", "PATH": "/bin"})
 
-    assert ("gpt-image-1", 5.0, 8000) == (settings.images_model, settings.images_budget, settings.images_port)
+    assert ("gpt-image-2", 5.0, 8000) == (settings.images_model, settings.images_budget, settings.images_port)
 
 
 def test_no_secret_is_printed() -> None:
