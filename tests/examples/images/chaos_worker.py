@@ -79,7 +79,18 @@ def queue_of(pool: AsyncConnectionPool[Any], cls: type[PostgresQueue] = Postgres
 
 
 def pool_of(url: str) -> AsyncConnectionPool[Any]:
-    return AsyncConnectionPool(url, open=False, min_size=1, max_size=6, kwargs={"autocommit": True})
+    return AsyncConnectionPool(
+        url,
+        open=False,
+        min_size=1,
+        max_size=6,
+        kwargs={"autocommit": True},
+        # Without that, a connection that was cut while it was idle is handed out, and fails whoever gets it.
+        check=AsyncConnectionPool.check_connection,
+        # The pool waits twice as long after each attempt, and begins anew after this: else it may come back from an
+        # outage a minute after the database.
+        reconnect_timeout=1.0,
+    )
 
 
 @dataclass(frozen=True)

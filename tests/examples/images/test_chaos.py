@@ -47,7 +47,14 @@ class Place:
         self.provider = provider
         self.log = log
         self._started: list[WorkerProcess] = []
-        self._connection: Any = psycopg.connect(url, autocommit=True)
+        self._connection: Any = None
+        self.connect()
+
+    def connect(self) -> None:
+        self._connection = psycopg.connect(self.url, autocommit=True)
+
+    def close_connection(self) -> None:
+        self._connection.close()
 
     def add(self, jobs: int) -> None:
         async def main() -> None:
@@ -93,7 +100,7 @@ class Place:
     def close(self) -> None:
         for worker in self._started:
             worker.close()
-        self._connection.close()
+        self.close_connection()
 
 
 @pytest.fixture
@@ -117,7 +124,6 @@ def test_killed_at_every_step_each_job_ends_once(place: Place, record_property: 
     lives = [STEPS[turn:] + STEPS[:turn] for turn in (0, 2, 4)]
     workers = [place.start(f"w{n}.0", at=steps[0], nth=2) for n, steps in enumerate(lives)]
     killed: list[str] = []
-    began_at = time.monotonic()
 
     def all_have_died() -> bool:
         for number, worker in enumerate(workers):
@@ -127,7 +133,6 @@ def test_killed_at_every_step_each_job_ends_once(place: Place, record_property: 
             assert at is not None and -signal.SIGKILL == worker.process.exitcode, place.log.read_text()[-3000:]
             killed.append(at)
             life = int(worker.plan.name.split(".")[1]) + 1
-            print(f"{time.monotonic() - began_at:.2f} {worker.plan.name} {at} {place.states()}")
             following = lives[number][life] if life < len(STEPS) else None
             workers[number] = place.start(f"w{number}.{life}", at=following, nth=1)
         return len(killed) == 3 * len(STEPS)
