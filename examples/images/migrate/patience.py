@@ -31,8 +31,8 @@ class Patience:
     How a migration waits for locks.
 
     Args:
-        lock_timeout: The longest that it queues for one, in seconds. Who comes later queues behind it; where a file takes
-            two locks one after the other, for twice as long.
+        lock_timeout: The longest that it queues for one, in seconds. Who comes later queues behind it, and
+            for twice as long where a file takes two locks one after the other.
 
         longest: Seconds for all attempts of one step together, and for another migrator to be done.
 

@@ -66,7 +66,9 @@ def test_each_is_run_once(empty_database: str, shop: Path) -> None:
     assert [("shop/0001_goods", "done"), ("shop/0002_first_goods", "done")] == [
         (each.label, each.state) for each in migrator.status()
     ]
-    assert all(each.started_at and each.finished_at >= each.started_at for each in migrator.status() if each.finished_at)
+    assert all(
+        each.started_at and each.finished_at >= each.started_at for each in migrator.status() if each.finished_at
+    )
 
 
 def test_a_dry_run_changes_nothing(empty_database: str, shop: Path) -> None:
