@@ -22,6 +22,7 @@ from psycopg_pool import AsyncConnectionPool
 from examples.images.frames import MIGRATIONS, PostgresFrames, is_shown
 from examples.images.migrate import Migrator
 from examples.images.ports import FramePage, FrameReader, FrameWriter, Image, NoImageError
+from examples.images.start.postgres import Postgres
 from tests.examples.images.test_frames_guard import BAD, GOOD
 
 PNG = Image(b"\x89PNG\r\n\x1a\n-1", "image/png")
@@ -56,15 +57,52 @@ def legacy(url: str, *image_urls: str | None) -> None:
         cursor.executemany("INSERT INTO frames (image_url) VALUES (%s)", [(each,) for each in image_urls])
 
 
+@pytest.fixture(scope="module")
+def databases(postgres: Postgres) -> Iterator[tuple[str, str]]:
+    """
+    Two databases for all tests of the file, as making one takes longer than most of them: one that is migrated to the
+    end, and one in which rows without an image are possible still.
+    """
+    names = ("frames_of_now", "frames_of_old")
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        for name in names:
+            connection.execute(f"CREATE DATABASE {name}")
+        now, old = (postgres.url.removesuffix("/postgres") + f"/{name}" for name in names)
+        yield migrated(now), migrated(old, "frames/0002")
+        for name in names:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def emptied(url: str) -> str:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE frames, images, frames_audit, frames_refetch RESTART IDENTITY")
+    return url
+
+
+@pytest.fixture
+def now(databases: tuple[str, str]) -> str:
+    """
+    The URL of an empty database that is migrated to the end.
+    """
+    return emptied(databases[0])
+
+
+@pytest.fixture
+def old(databases: tuple[str, str]) -> str:
+    """
+    The URL of an empty database that is migrated up to `frames/0002`.
+    """
+    return emptied(databases[1])
+
+
 def name_of(image: Image, ending: str) -> str:
     return f"{hashlib.sha256(image.content).hexdigest()}.{ending}"
 
 
-def test_an_image_is_stored_once_a_job(empty_database: str) -> None:
+def test_an_image_is_stored_once_a_job(now: str) -> None:
     """
     A second image of the same job changes nothing; the same image of another job is stored once.
     """
-    url = migrated(empty_database)
     first, second = uuid4(), uuid4()
 
     async def use(pool: Pool) -> None:
@@ -83,31 +121,29 @@ def test_an_image_is_stored_once_a_job(empty_database: str) -> None:
         assert await reader.of_job(uuid4()) is None
         assert PNG == await reader.image(name_of(PNG, "png"))
 
-    with_pool(url, use)
-    assert [(1,)] == rows(url, "SELECT count(*) FROM images")
+    with_pool(now, use)
+    assert [(1,)] == rows(now, "SELECT count(*) FROM images")
 
 
-def test_insert_is_part_of_the_callers_transaction(empty_database: str) -> None:
+def test_insert_is_part_of_the_callers_transaction(now: str) -> None:
     """
     What the caller rolls back is not there.
     """
-    url = migrated(empty_database)
 
     async def use(pool: Pool) -> None:
         async with pool.connection() as connection:
             async with connection.transaction(force_rollback=True):
                 await PostgresFrames(pool).insert(connection, uuid4(), PNG)
 
-    with_pool(url, use)
-    assert [(0, 0)] == rows(url, "SELECT (SELECT count(*) FROM frames), (SELECT count(*) FROM images)")
+    with_pool(now, use)
+    assert [(0, 0)] == rows(now, "SELECT (SELECT count(*) FROM frames), (SELECT count(*) FROM images)")
 
 
 @pytest.mark.parametrize("image", [Image(b"", "image/png"), Image(b"GIF89a", "image/gif"), Image(b"<svg>", "")])
-def test_what_is_no_image_is_refused_before_the_insert(empty_database: str, image: Image) -> None:
+def test_what_is_no_image_is_refused_before_the_insert(now: str, image: Image) -> None:
     """
     An empty image, or one of a type that is not served, is a NoImageError, and the transaction is still usable.
     """
-    url = migrated(empty_database)
 
     async def use(pool: Pool) -> None:
         async with pool.connection() as connection:
@@ -115,14 +151,13 @@ def test_what_is_no_image_is_refused_before_the_insert(empty_database: str, imag
                 await PostgresFrames(pool).insert(connection, uuid4(), image)
             await connection.execute("SELECT 1")
 
-    with_pool(url, use)
+    with_pool(now, use)
 
 
-def test_an_old_row_of_the_job_gets_the_image(empty_database: str) -> None:
+def test_an_old_row_of_the_job_gets_the_image(old: str) -> None:
     """
     A job whose row has no image, from before the migrations, is mended by drawing it again.
     """
-    url = migrated(empty_database, "frames/0002")
     job_id = uuid4()
 
     async def use(pool: Pool) -> None:
@@ -134,15 +169,14 @@ def test_an_old_row_of_the_job_gets_the_image(empty_database: str) -> None:
             await frames.insert(connection, job_id, PNG)
         assert (found := await frames.of_job(job_id)) and found.image_url == f"/images/{name_of(PNG, 'png')}"
 
-    with_pool(url, use)
-    assert [(1,)] == rows(url, "SELECT count(*) FROM frames_refetch")
+    with_pool(old, use)
+    assert [(1,)] == rows(old, "SELECT count(*) FROM frames_refetch")
 
 
-def test_names_that_are_not_ours_are_no_image(empty_database: str) -> None:
+def test_names_that_are_not_ours_are_no_image(now: str) -> None:
     """
     Paths, other endings, upper case and unknown hashes: None, and no error.
     """
-    url = migrated(empty_database)
 
     async def use(pool: Pool) -> None:
         frames = PostgresFrames(pool)
@@ -161,15 +195,14 @@ def test_names_that_are_not_ours_are_no_image(empty_database: str) -> None:
             assert await frames.image(each) is None, each
         assert PNG == await frames.image(name)
 
-    with_pool(url, use)
+    with_pool(now, use)
 
 
-def test_the_database_refuses_a_frame_without_an_image(empty_database: str) -> None:
+def test_the_database_refuses_a_frame_without_an_image(now: str) -> None:
     """
     Whoever writes to it: missing, empty, white space of any kind, and what is no URL; by INSERT and by UPDATE.
     """
-    url = migrated(empty_database)
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(now, autocommit=True) as connection:
         with pytest.raises(NotNullViolation):
             connection.execute("INSERT INTO frames (job_id) VALUES (gen_random_uuid())")
         for image_url in GOOD:
@@ -179,17 +212,16 @@ def test_the_database_refuses_a_frame_without_an_image(empty_database: str) -> N
             for query in ("INSERT INTO frames (image_url) VALUES (%s)", "UPDATE frames SET image_url = %s"):
                 with pytest.raises((CheckViolation, NotNullViolation)):
                     connection.execute(query, (bad,))
-    assert [(len(GOOD),)] == rows(url, "SELECT count(*) FROM frames")
+    assert [(len(GOOD),)] == rows(now, "SELECT count(*) FROM frames")
 
 
-def test_the_database_refuses_images_that_are_not_what_they_say(empty_database: str) -> None:
+def test_the_database_refuses_images_that_are_not_what_they_say(now: str) -> None:
     """
     No content, a wrong hash, an unknown type, and a frame whose image is not there.
     """
-    url = migrated(empty_database)
     insert = "INSERT INTO images (sha256, media_type, content) VALUES (%s, %s, %s)"
     good = hashlib.sha256(b"x").digest()
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(now, autocommit=True) as connection:
         for values in (
             (hashlib.sha256(b"").digest(), "image/png", b""),
             (good, "image/png", b"y"),
@@ -251,12 +283,11 @@ def test_what_cannot_be_recovered_is_kept_in_the_audit_table(empty_database: str
     assert [(0,)] == rows(url, "SELECT count(*) FROM frames")
 
 
-def test_bad_rows_are_asked_for_again_once(empty_database: str) -> None:
+def test_bad_rows_are_asked_for_again_once(old: str) -> None:
     """
     The ids of bad rows go to `on_bad`, each once; by default to the table `frames_refetch`.
     """
-    url = migrated(empty_database, "frames/0002")
-    legacy(url, None, "/1.png", "", "/2.png")
+    legacy(old, None, "/1.png", "", "/2.png")
     asked: list[Sequence[int]] = []
 
     async def on_bad(ids: Sequence[int]) -> None:
@@ -267,19 +298,16 @@ def test_bad_rows_are_asked_for_again_once(empty_database: str) -> None:
             for _ in range(2):
                 assert 2 == (await frames.page()).dropped
 
-    with_pool(url, use)
+    with_pool(old, use)
     assert [[1, 3]] == asked
-    assert [(1,), (3,)] == rows(url, "SELECT frame_id FROM frames_refetch ORDER BY 1")
+    assert [(1,), (3,)] == rows(old, "SELECT frame_id FROM frames_refetch ORDER BY 1")
 
 
-def test_asking_again_that_fails_costs_no_client_its_page(
-    empty_database: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_asking_again_that_fails_costs_no_client_its_page(old: str, caplog: pytest.LogCaptureFixture) -> None:
     """
     The page is there all the same, the error is logged, and the next read asks again.
     """
-    url = migrated(empty_database, "frames/0002")
-    legacy(url, "/1.png", " ")
+    legacy(old, "/1.png", " ")
     asked: list[Sequence[int]] = []
 
     async def on_bad(ids: Sequence[int]) -> None:
@@ -292,38 +320,36 @@ def test_asking_again_that_fails_costs_no_client_its_page(
             assert 1 == (await frames.page()).dropped
             assert 1 == len((await frames.page()).frames)
 
-    with_pool(url, use)
+    with_pool(old, use)
     assert [[2], [2]] == asked
     assert "the queue is away" in caplog.text
     assert "1 rows without an image were kept from a client" in caplog.text
 
 
-def test_a_long_stretch_of_bad_rows_makes_no_short_page(empty_database: str) -> None:
+def test_a_long_stretch_of_bad_rows_makes_no_short_page(old: str) -> None:
     """
     A page is filled from behind 5,000 bad rows, in few queries.
     """
-    url = migrated(empty_database, "frames/0002")
-    legacy(url, "/1.png")
-    with psycopg.connect(url, autocommit=True) as connection:
+    legacy(old, "/1.png")
+    with psycopg.connect(old, autocommit=True) as connection:
         connection.execute("INSERT INTO frames (image_url) SELECT '' FROM generate_series(1, 5000)")
-    legacy(url, "/2.png", "/3.png")
+    legacy(old, "/2.png", "/3.png")
 
     async def use(pool: Pool) -> None:
         frames = PostgresFrames(pool)
-        before = pool.get_stats()["requests_num"]
+        before = pool.get_stats().get("requests_num", 0)
         page = await frames.page(limit=2)
         assert ["/1.png", "/2.png"] == [frame.image_url for frame in page.frames]
         assert (5000, page.frames[-1].id) == (page.dropped, page.next_after)
-        assert pool.get_stats()["requests_num"] - before < 20
+        assert pool.get_stats().get("requests_num", 0) - before < 20
 
-    with_pool(url, use)
+    with_pool(old, use)
 
 
-def test_odd_arguments(empty_database: str) -> None:
+def test_odd_arguments(now: str) -> None:
     """
     Ids beyond those of the table are an empty page; a limit below one is an error.
     """
-    url = migrated(empty_database)
 
     async def use(pool: Pool) -> None:
         frames = PostgresFrames(pool)
@@ -334,7 +360,7 @@ def test_odd_arguments(empty_database: str) -> None:
         with pytest.raises(ValueError, match="limit must be at least 1, got 0"):
             await frames.page(limit=0)
 
-    with_pool(url, use)
+    with_pool(now, use)
 
 
 @pytest.fixture
@@ -344,12 +370,11 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
-def test_pages_show_each_good_row_once_and_no_bad_one(empty_database: str, loop: asyncio.AbstractEventLoop) -> None:
+def test_pages_show_each_good_row_once_and_no_bad_one(old: str, loop: asyncio.AbstractEventLoop) -> None:
     """
     Whatever the rows are, the pages together are the good ones in order, full but for the last, and name the bad once.
     """
-    url = migrated(empty_database, "frames/0002")
-    pool: Pool = AsyncConnectionPool(url, min_size=1, max_size=1, open=False)
+    pool: Pool = AsyncConnectionPool(old, min_size=1, max_size=1, open=False)
     loop.run_until_complete(pool.open())
     stored = [each for each in BAD if each is None or "\x00" not in each]
 
