@@ -10,7 +10,9 @@ insists (signals)::
     with stop_at_signals() as stop:
         await Worker("w1", guard, queue, images, frames, verdict).run(stop)
 
-It needs a guard without `retry` and `hedge`: a permit is one attempt, and the queue is what tries again.
+Budget and breaker are those of the guard it is given, and so of its process: two processes have two budgets, unless
+their guards share one. It needs a guard without `retry` and `hedge`: a permit is one attempt, and it is the queue that
+tries again.
 """
 
 from examples.images.worker.pace import Pace

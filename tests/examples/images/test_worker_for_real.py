@@ -24,9 +24,14 @@ JOBS = 5
 PACE = Pace(concurrency=2, lease=5.0, poll_interval=0.05, reap_every=60.0, drain=2.0)
 
 
-def worked_on(url: str, modes: Sequence[str], guard: Guard, sink: RecordingSink, ended: int) -> tuple[list[Any], int]:
+def worked_on(
+    url: str, modes: Sequence[str], guard: Guard, sink: RecordingSink, ended: int, prepared: str = "SELECT"
+) -> tuple[list[Any], int]:
     """
     Draw JOBS jobs until so many have ended; returns the rows of all, and how often the provider was asked.
+
+    Args:
+        prepared: SQL that is run before.
     """
     import openai
 
@@ -35,6 +40,8 @@ def worked_on(url: str, modes: Sequence[str], guard: Guard, sink: RecordingSink,
     from hungframe.transport.httpx2 import AsyncClient
 
     migrated(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(prepared)
 
     async def main(provider: HostileProvider) -> None:
         async with pool_of(url) as pool, AsyncClient() as http:
@@ -108,3 +115,25 @@ def test_a_quota_pauses_the_worker_and_is_no_attempt(empty_database: str) -> Non
 
     assert [("done", None, 1)] * JOBS == [row[:3] for row in rows]
     assert JOBS + 1 <= calls <= JOBS + 2 and 1.0 < time.monotonic() - began_at
+
+
+def test_a_full_disk_costs_no_image(empty_database: str, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    The first six images find no place. Each is stored when there is some again, and no job is drawn twice.
+    """
+    full = """
+        CREATE SEQUENCE stored;
+        CREATE FUNCTION is_full() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF nextval('stored') <= 6 THEN
+                RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER is_full BEFORE INSERT ON frames FOR EACH ROW EXECUTE FUNCTION is_full();
+    """
+
+    rows, calls = worked_on(empty_database, ["ok"], Guard("images"), RecordingSink(), JOBS, full)
+
+    assert ([("done", None, 1)] * JOBS, JOBS) == ([row[:3] for row in rows], calls)
+    assert 6 == caplog.text.count("has failed (DiskFull: could not extend file: No space left on device); again in")
