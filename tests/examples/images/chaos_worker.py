@@ -156,7 +156,6 @@ class DoomedFrames(PostgresFrames):
     fate: Fate
 
     async def insert(self, connection: Any, job_id: UUID, image: Image) -> None:
-        self.fate.at("drawn")
         await super().insert(connection, job_id, image)
         self.fate.at("inserted")
 
@@ -172,9 +171,11 @@ class DoomedImages:
             # The request is on its way: the provider takes longer than this.
             await asyncio.wait({calling}, timeout=0.02)
             self._fate.at("in-call")
-            return await calling
+            image = await calling
         finally:
             calling.cancel()
+        self._fate.at("drawn")
+        return image
 
 
 async def _main(plan: Plan, reached: Any, answer: Connection) -> None:

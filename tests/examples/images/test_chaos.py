@@ -156,23 +156,28 @@ def test_killed_at_every_step_each_job_ends_once(place: Place, record_property: 
 @pytest.mark.parametrize("step", ["in-call", "drawn", "inserted"])
 def test_a_worker_that_slept_past_its_lease_changes_nothing(place: Place, step: str) -> None:
     """
-    SIGSTOP, another takes the job and ends it, SIGCONT: the first one drops what it has, and goes on working.
+    SIGSTOP, another takes the job, SIGCONT while that one draws: the first one drops what it has, and goes on working.
     """
     place.add(1)
     pace = replace(PACE, concurrency=1)
     # It sleeps in a transaction at "inserted": the server ends that one after the queue's timeout.
     sleeper = place.start("sleeper", at=step, how=signal.SIGSTOP, pace=pace, queue_timeout=0.4)
     assert sleeper.reached_its_step(10), place.log.read_text()
+    place.provider.play("sleep:1")
     other = place.start("other", pace=pace)
-    place.until(lambda: place.states() == {"done": 1})
-    assert "other" == place.ask("SELECT worker FROM jobs")
-    before = place.ask("SELECT jobs::text || frames::text FROM jobs JOIN frames ON frames.job_id = jobs.id")
-    other.send(signal.SIGTERM)
-    assert 0 == other.ended()
+    place.until(lambda: place.ask("SELECT state || worker FROM jobs") == "runningother")
 
     sleeper.send(signal.SIGCONT)
     place.until(lambda: "lost" in place.log.read_text())
-    assert before == place.ask("SELECT jobs::text || frames::text FROM jobs JOIN frames ON frames.job_id = jobs.id")
+    assert ("runningother", 0) == (
+        place.ask("SELECT state || worker FROM jobs"),
+        place.ask("SELECT count(*) FROM frames"),
+    )
+    place.until(lambda: place.states() == {"done": 1})
+    assert ("other", 2) == (place.ask("SELECT worker FROM jobs"), place.ask("SELECT attempts FROM jobs"))
+    other.send(signal.SIGTERM)
+    assert 0 == other.ended()
+    place.provider.play("ok")
     place.add(2)
     place.until(lambda: place.states() == {"done": 2})
     sleeper.send(signal.SIGTERM)
