@@ -65,6 +65,7 @@ class GenRequest(Event):
     """
     A call was asked for. `timeout_ms` is None for a call without a deadline; `would_reject` is what
     the breaker would have said were it enabled; `waited_ms` is how long it has waited to be let in, if it did.
+    `call` is there where retry, hedge or fallback stand around it: it names the call whose attempt this is.
     """
 
     evt: ClassVar[str] = "gen.request"
@@ -74,6 +75,7 @@ class GenRequest(Event):
     budget_before: int | None
     would_reject: str | None
     waited_ms: int | None = None
+    call: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,8 @@ class GenCancelled(Event):
 @dataclass(frozen=True, slots=True)
 class GenRetry(Event):
     """
-    An attempt failed with outcome `kind`, and another is made in `delay_ms`; `attempt` is its number, from 2.
+    An attempt failed with outcome `kind`, and another is made in `delay_ms`; `attempt` is its number, from 2, and
+    `call` the call whose attempts they are.
     """
 
     evt: ClassVar[str] = "gen.retry"
@@ -146,29 +149,33 @@ class GenRetry(Event):
     kind: str
     attempt: int
     delay_ms: int
+    call: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GenHedge(Event):
     """
-    No answer had come after `after_ms`, and another attempt was sent beside; `attempt` is its number, from 2.
+    No answer had come after `after_ms`, and another attempt was sent beside; `attempt` is its number, from 2, and
+    `call` the call whose attempts they are.
     """
 
     evt: ClassVar[str] = "gen.hedge"
 
     attempt: int
     after_ms: int
+    call: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GenFallback(Event):
     """
-    A call failed for good with outcome `kind`, and its caller was given something else.
+    A call failed for good with outcome `kind`, and its caller was given something else; `call` names it.
     """
 
     evt: ClassVar[str] = "gen.fallback"
 
     kind: str
+    call: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
