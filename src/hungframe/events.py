@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 _KEYS: dict[str, str] = {}
 
 
-def _camel(name: str) -> str:
+def key_of(name: str) -> str:
     """
     The key of a field in JSON: `timeout_ms` is `timeoutMs`.
     """
@@ -48,16 +48,25 @@ class Event:
     ts: float
     guard: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """
+        What `to_json` writes, as a dict: `evt` first, then the fields in camelCase; what is not known is left out.
+
+        >>> GenSuccess(ts=1_760_000_000.0, guard="images", id="7f-1", latency_ms=48213).to_dict()
+        {'evt': 'gen.success', 'ts': 1760000000.0, 'guard': 'images', 'id': '7f-1', 'latencyMs': 48213}
+        """
+        known: dict[str, Any] = {"evt": self.evt}
+        for field in fields(self):
+            value: Any = getattr(self, field.name)
+            if value is not None:
+                known[key_of(field.name)] = value
+        return known
+
     def to_json(self) -> str:
         """
         Write one JSON object: `evt` first, then the fields in camelCase; what is not known is left out.
         """
-        known = {"evt": self.evt}
-        for field in fields(self):
-            value: Any = getattr(self, field.name)
-            if value is not None:
-                known[_camel(field.name)] = value
-        return json.dumps(known)
+        return json.dumps(self.to_dict())
 
 
 @dataclass(frozen=True, slots=True)
