@@ -23,9 +23,13 @@ def records(event: Event, levels: Any = None) -> list[logging.LogRecord]:
     """
     What is written of *event*.
     """
-    logger, kept = logging.Logger("log", logging.DEBUG), Keeps()
+    logger, kept = logging.getLogger("tests.telemetry"), Keeps()
+    logger.setLevel(logging.DEBUG)
     logger.addHandler(kept)
-    LogSink(logger, levels)(event)
+    try:
+        LogSink(logger, levels)(event)
+    finally:
+        logger.removeHandler(kept)
     return kept.records
 
 
@@ -131,7 +135,8 @@ def test_nothing_is_made_of_what_is_dropped(monkeypatch: pytest.MonkeyPatch) -> 
     """
     Below the logger's level neither sentence nor fields are made.
     """
-    logger = logging.Logger("log", logging.INFO)
+    logger = logging.getLogger("tests.telemetry")
+    logger.setLevel(logging.INFO)
     monkeypatch.setattr(GenSuccess, "to_dict", None)
 
     LogSink(logger)(SUCCESS)
