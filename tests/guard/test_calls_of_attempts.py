@@ -113,6 +113,25 @@ def test_hedged_attempts(backend: Backend) -> None:
     assert [(evt, 0) for evt in evts] == calls(sink)
 
 
+@on_each_backend
+def test_a_fallback_after_hedged_attempts_is_none_of_them(backend: Backend) -> None:
+    """
+    What it calls under the same guard is of no call.
+    """
+    sink = RecordingSink()
+    plain = Guard("images", sinks=[sink])
+
+    async def instead(error: Exception) -> None:
+        await plain.acall(anyio.sleep, 0)
+
+    async def main() -> None:
+        await plain.using(hedge=Hedge(after=1.0), fallback=instead).acall(FailsUntil(9).later)
+
+    run_virtual(main, backend=backend)
+
+    assert [("gen.request", 0), ("gen.fallback", 0), ("gen.request", None)] == calls(sink)
+
+
 def test_hedged_attempts_in_threads() -> None:
     """
     Sync attempts side by side are of one call as well.

@@ -88,7 +88,7 @@ def span_id(span: trace.Span) -> int:
     return span.get_span_context().span_id
 
 
-# -- spans -------------------------------------------------------------------------------------------------------------
+# -- spans ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_span_of_a_call() -> None:
@@ -183,7 +183,7 @@ def test_all_kinds_of_events_are_taken() -> None:
     assert {0} == set(sdk.points("hungframe.call.active").values())
 
 
-# -- parents -----------------------------------------------------------------------------------------------------------
+# -- parents ----------------------------------------------------------------------------------------------------------
 
 
 @on_each_backend
@@ -315,12 +315,12 @@ def test_behind_a_queue() -> None:
     assert (1_760_000_000_000_000_000, 1_760_000_002_500_000_000) == (span.start_time, span.end_time)
 
 
-# -- bounds --------------------------------------------------------------------------------------------------------------
+# -- bounds -----------------------------------------------------------------------------------------------------------
 
 
 def test_spans_that_never_end_are_bounded() -> None:
     """
-    The oldest is ended with the outcome `unknown`; its end, should it come, is passed over, and is counted all the same.
+    The oldest is ended with the outcome `unknown`; its end, should it come, is counted and makes no span.
     """
     sdk = Sdk(max_spans=3)
 
@@ -389,7 +389,7 @@ def test_bad_input(settings: dict[str, Any]) -> None:
         OTelSink(**settings)
 
 
-# -- metrics -------------------------------------------------------------------------------------------------------------
+# -- metrics ----------------------------------------------------------------------------------------------------------
 
 
 def test_metrics() -> None:
@@ -456,7 +456,7 @@ def test_names_and_units_by_convention() -> None:
     assert all(metric.description.endswith(".") for metric in metrics.values())
 
 
-# -- nothing of the caller's ---------------------------------------------------------------------------------------------
+# -- nothing of the caller's ------------------------------------------------------------------------------------------
 
 
 def test_no_payload_in_any_span() -> None:
@@ -468,7 +468,7 @@ def test_no_payload_in_any_span() -> None:
 
     with sdk.tracer.start_as_current_span("caller"):
         guard.call(str, secret)
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=secret):
             guard.call(raises_with, secret)
 
     assert 3 == len(sdk.spans())
@@ -483,7 +483,7 @@ def raises_with(text: str) -> None:
     raise ValueError(text)
 
 
-# -- without ---------------------------------------------------------------------------------------------------------------
+# -- without ----------------------------------------------------------------------------------------------------------
 
 
 def test_no_sdk_set_up() -> None:
