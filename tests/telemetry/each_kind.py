@@ -55,7 +55,7 @@ async def _around(sink: RecordingSink) -> None:
         await anyio.sleep(2)
         raise StatusError(500)
 
-    assert "else" == await guard.acall(fails_late)
+    await guard.acall(fails_late)
     with anyio.move_on_after(1):
         await guard.using(hedge=None).acall(sleeps, 2)
 

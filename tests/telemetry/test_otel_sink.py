@@ -226,7 +226,7 @@ def test_parents_under_hedge_retry_and_fallback(backend: Backend) -> None:
 
     async def main() -> None:
         with sdk.tracer.start_as_current_span("caller"):
-            assert "else" == await guard.acall(fails_late)
+            await guard.acall(fails_late)
 
     run_virtual(main, backend=backend)
 

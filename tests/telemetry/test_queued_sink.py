@@ -68,7 +68,11 @@ def test_events_come_in_order() -> None:
     """
     told: list[tuple[str, int]] = []
 
-    with QueuedSink(lambda e: told.append((e.id, threading.get_ident()))) as sink:  # type: ignore[attr-defined]
+    def keeps(event: Event) -> None:
+        assert isinstance(event, GenSuccess)
+        told.append((event.id, threading.get_ident()))
+
+    with QueuedSink(keeps) as sink:
         for number in range(500):
             sink(event(number))
 
@@ -100,7 +104,12 @@ def test_the_bound_is_exact_with_many_threads() -> None:
     Whoever comes at the same time, no more than its size waits, and each event is either handed on or counted.
     """
     with stuck(size=25) as (sink, slow):
-        threads = [threading.Thread(target=lambda: [sink(event(n)) for n in range(200)]) for _ in range(8)]
+
+        def tells() -> None:
+            for number in range(200):
+                sink(event(number))
+
+        threads = [threading.Thread(target=tells) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -1,10 +1,13 @@
 """
 The metrics that `OTelSink` keeps: instruments by OpenTelemetry's conventions, few attributes with few values.
+
+What stands at a value is remembered here and looked at when metrics are
+collected: with the SDK each measurement costs more than a guarded call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from hungframe import events
@@ -13,7 +16,7 @@ from hungframe.telemetry._extra import needed
 
 if TYPE_CHECKING:
     from opentelemetry import metrics
-    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 else:
     metrics = needed("opentelemetry.metrics", extra="otel")
 
@@ -28,6 +31,7 @@ OTHER: Final = "_OTHER"
 GUARD: Final = "hungframe.guard"
 OUTCOME: Final = "hungframe.outcome"
 ERROR: Final = "error.type"
+STATE: Final = "hungframe.breaker.state"
 
 
 class Metrics:
@@ -35,24 +39,36 @@ class Metrics:
     The instruments, and what of each event goes into them.
     """
 
-    def __init__(self, meter_provider: MeterProvider | None, max_guards: int) -> None:
+    def __init__(
+        self, meter_provider: MeterProvider | None, max_guards: int, in_flight: Callable[[], Iterable[str]]
+    ) -> None:
         meter = metrics.get_meter("hungframe", meter_provider=meter_provider)
         self._max_guards = max_guards
         self._guards: dict[str, str] = {}
+        self._in_flight = in_flight
+        self._timeouts: dict[str, float] = {}
+        self._budgets: dict[str, int] = {}
+        self._states: dict[str, str] = {}
         self._duration = meter.create_histogram(
             "hungframe.call.duration",
             unit="s",
             description="Duration of guarded calls, from being let in to their end.",
             explicit_bucket_boundaries_advisory=BUCKETS,
         )
-        self._active = meter.create_up_down_counter(
-            "hungframe.call.active", unit="{call}", description="Guarded calls that run now."
+        meter.create_observable_up_down_counter(
+            "hungframe.call.active", [self._look_active], unit="{call}", description="Guarded calls that run now."
         )
-        self._timeout = meter.create_gauge(
-            "hungframe.call.timeout", unit="s", description="Timeout that the latest call was given."
+        meter.create_observable_gauge(
+            "hungframe.call.timeout",
+            [lambda _: _observed(self._timeouts)],
+            unit="s",
+            description="Timeout that the latest call was given.",
         )
-        self._budget = meter.create_gauge(
-            "hungframe.budget.available", unit="{call}", description="Calls that the budget had before the latest one."
+        meter.create_observable_gauge(
+            "hungframe.budget.available",
+            [lambda _: _observed(self._budgets)],
+            unit="{call}",
+            description="Calls that the budget had before the latest one.",
         )
         self._rejections = meter.create_counter(
             "hungframe.call.rejections", unit="{call}", description="Calls that were refused before they began."
@@ -72,8 +88,11 @@ class Metrics:
         self._transitions = meter.create_counter(
             "hungframe.breaker.transitions", unit="{transition}", description="Changes of the breaker's state."
         )
-        self._state = meter.create_gauge(
-            "hungframe.breaker.state", unit="1", description="1 for the state that the breaker is in, else 0."
+        meter.create_observable_gauge(
+            "hungframe.breaker.state",
+            [self._look_state],
+            unit="1",
+            description="1 for the state that the breaker is in, else 0.",
         )
         self._pauses = meter.create_counter(
             "hungframe.budget.pauses", unit="{pause}", description="Pauses that the provider asked for."
@@ -118,17 +137,19 @@ class Metrics:
         if tell is not None:
             tell(self._name(event.guard), event)
 
-    def begun(self, guard: str) -> None:
-        """
-        A call is in flight from now on.
-        """
-        self._active.add(1, {GUARD: self._name(guard)})
+    def _look_active(self, _: CallbackOptions) -> list[Observation]:
+        counts = dict.fromkeys(self._guards.copy(), 0)
+        for guard in self._in_flight():
+            name = self._name(guard)
+            counts[name] = counts.get(name, 0) + 1
+        return _observed(counts)
 
-    def ended(self, guard: str) -> None:
-        """
-        It no longer is.
-        """
-        self._active.add(-1, {GUARD: self._name(guard)})
+    def _look_state(self, _: CallbackOptions) -> list[Observation]:
+        return [
+            metrics.Observation(int(state == now), {GUARD: guard, STATE: state})
+            for guard, now in self._states.copy().items()
+            for state in STATES
+        ]
 
     def _name(self, guard: str) -> str:
         known = self._guards.get(guard)
@@ -145,21 +166,25 @@ class Metrics:
         if guard is OTHER:
             return
         if event.timeout_ms is not None:
-            self._timeout.set(event.timeout_ms / 1000, {GUARD: guard})
+            self._timeouts[guard] = event.timeout_ms / 1000
         if event.budget_before is not None:
-            self._budget.set(event.budget_before, {GUARD: guard})
+            self._budgets[guard] = event.budget_before
 
     def _lasted(self, guard: str, event: Any, attributes: dict[str, str]) -> None:
         self._duration.record(event.latency_ms / 1000, {GUARD: guard, **attributes})
 
     def _changed(self, guard: str, event: events.BreakerChanged) -> None:
-        self._transitions.add(1, {GUARD: guard, "hungframe.breaker.state": event.state})
+        self._transitions.add(1, {GUARD: guard, STATE: event.state})
         if guard is not OTHER:
-            for state in STATES:
-                self._state.set(int(state == event.state), {GUARD: guard, "hungframe.breaker.state": state})
+            self._states[guard] = event.state
 
     def _probed(self, guard: str, event: events.ProbeEnded) -> None:
         attributes = {GUARD: guard, OUTCOME: event.outcome}
         if event.outcome != "success":
             attributes[ERROR] = event.outcome
         self._probes.record(event.latency_ms / 1000, attributes)
+
+
+def _observed(values: Mapping[str, float]) -> list[Observation]:
+    # A copy, since other threads tell events meanwhile.
+    return [metrics.Observation(value, {GUARD: guard}) for guard, value in dict(values).items()]

@@ -64,10 +64,11 @@ class OTelSink:
         max_guards: int = 1000,
     ) -> None:
         self._tracer = trace.get_tracer("hungframe", tracer_provider=tracer_provider)
-        self._metrics = _otel_metrics.Metrics(meter_provider, check.whole("max_guards", max_guards, at_least=1))
         self._max_spans = check.whole("max_spans", max_spans, at_least=1)
         # Putting in and taking out are single steps, so threads need no lock.
         self._spans: OrderedDict[str, tuple[Span, Event]] = OrderedDict()
+        max_guards = check.whole("max_guards", max_guards, at_least=1)
+        self._metrics = _otel_metrics.Metrics(meter_provider, max_guards, self._in_flight)
         self._tell: Mapping[type[Event], Callable[[Any], None]] = {
             events.GenRequest: self._begin,
             events.GenSuccess: self._succeeded,
@@ -102,7 +103,6 @@ class OTelSink:
             attributes["hungframe.call.attempt_of"] = event.call
         span = self._tracer.start_span(f"call {event.guard}", attributes=attributes, start_time=_nanoseconds(event.ts))
         self._spans[event.id] = span, event
-        self._metrics.begun(event.guard)
         if len(self._spans) > self._max_spans:
             self._drop_oldest(event.ts)
 
@@ -113,7 +113,6 @@ class OTelSink:
             # Other threads have ended all of them meanwhile.
             return
         span.set_attribute("hungframe.outcome", "unknown")
-        self._metrics.ended(request.guard)
         _end(span, request, ts)
 
     def _succeeded(self, event: events.GenSuccess) -> None:
@@ -150,19 +149,29 @@ class OTelSink:
             # It was among too many, or began before this sink was there.
             return
         span, request = found
-        self._metrics.ended(request.guard)
         if span.is_recording():
             span.set_attributes(attributes)
             if error is not None:
                 span.set_status(trace.StatusCode.ERROR, error)
         _end(span, request, event.ts)
 
+    def _in_flight(self) -> list[str]:
+        """
+        The guard of each call in flight.
+        """
+        while True:
+            try:
+                return [request.guard for _, request in list(self._spans.values())]
+            except RuntimeError:
+                # Another thread has put one in or taken one out meanwhile.
+                continue
+
     # -- what is told around it ------------------------------------------------------
 
     def _abandoned(self, event: events.GenAbandoned) -> None:
         found = self._spans.get(event.id)
         if found is not None:
-            attributes = {"hungframe.orphans": event.orphans, "hungframe.where": event.where}
+            attributes: dict[str, Any] = {"hungframe.orphans": event.orphans, "hungframe.where": event.where}
             found[0].add_event(event.evt, attributes, _nanoseconds(event.ts))
 
     def _retried(self, event: events.GenRetry) -> None:
