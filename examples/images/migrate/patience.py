@@ -31,8 +31,8 @@ class Patience:
     How a migration waits for locks.
 
     Args:
-        lock_timeout: The longest that it queues for one, in seconds. Who comes later queues behind it; where a file takes
-            two locks one after the other, for twice as long.
+        lock_timeout: The longest that it queues for one, in seconds. Who comes later queues behind it, and
+            for twice as long where a file takes two locks one after the other.
 
         longest: Seconds for all attempts of one step together, and for another migrator to be done.
 
@@ -70,9 +70,8 @@ def patiently(
         except (LockNotAvailable, DeadlockDetected) as error:
             pause = patience.pause(number)
             if time.monotonic() + pause > ends_at:
-                raise MigrationBlockedError(
-                    f"{what}: no lock within {patience.longest:g} s and {number + 1} attempts; {_oldest(connection)}"
-                ) from error
+                asked = f"asked for {number + 1} times within {patience.longest:g} s"
+                raise MigrationBlockedError(f"{what}: no lock, {asked}; {_oldest(connection)}") from error
         report(f"{what}: a lock is in the way; attempt {number + 2} in {pause:.2f} s")
         time.sleep(pause)
     raise AssertionError("unreachable: count() does not end")
@@ -84,6 +83,7 @@ def _oldest(connection: Connection[Any]) -> str:
     """
     rows = connection.execute(SQL["oldest_transactions"]).fetchall()
     if not rows:
-        return "nobody is in a transaction any more; run it again"
+        # Whoever is no superuser and has not pg_read_all_stats sees nobody's but its own.
+        return "whose transaction holds it cannot be seen from here; run it again at a calmer hour"
     told = (f"pid {pid} ({name or 'unnamed'}, {state}) for {age:.0f} s" for pid, name, state, age in rows)
     return f"in a transaction: {', '.join(told)}; end these, or run it again at a calmer hour"

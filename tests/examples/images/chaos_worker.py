@@ -79,7 +79,18 @@ def queue_of(pool: AsyncConnectionPool[Any], cls: type[PostgresQueue] = Postgres
 
 
 def pool_of(url: str) -> AsyncConnectionPool[Any]:
-    return AsyncConnectionPool(url, open=False, min_size=1, max_size=6, kwargs={"autocommit": True})
+    return AsyncConnectionPool(
+        url,
+        open=False,
+        min_size=1,
+        max_size=6,
+        kwargs={"autocommit": True},
+        # Without that, a connection that was cut while it was idle is handed out, and fails whoever gets it.
+        check=AsyncConnectionPool.check_connection,
+        # The pool waits twice as long after each attempt, and begins anew after this: else it may come back from an
+        # outage a minute after the database.
+        reconnect_timeout=1.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,6 @@ class DoomedFrames(PostgresFrames):
     fate: Fate
 
     async def insert(self, connection: Any, job_id: UUID, image: Image) -> None:
-        self.fate.at("drawn")
         await super().insert(connection, job_id, image)
         self.fate.at("inserted")
 
@@ -161,9 +171,11 @@ class DoomedImages:
             # The request is on its way: the provider takes longer than this.
             await asyncio.wait({calling}, timeout=0.02)
             self._fate.at("in-call")
-            return await calling
+            image = await calling
         finally:
             calling.cancel()
+        self._fate.at("drawn")
+        return image
 
 
 async def _main(plan: Plan, reached: Any, answer: Connection) -> None:

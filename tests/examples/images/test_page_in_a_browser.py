@@ -20,8 +20,16 @@ from uuid import UUID
 import pytest
 
 from examples.images.api.app import create_app
-from examples.images.ports import Image
-from tests.examples.images.api_parts import CATALOGUE, BoardInMemory, FramesInMemory, QueueInMemory, gradient, served
+from examples.images.ports import Frame, Image
+from tests.examples.images.api_parts import (
+    CATALOGUE,
+    NOON,
+    BoardInMemory,
+    FramesInMemory,
+    QueueInMemory,
+    gradient,
+    served,
+)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -50,7 +58,8 @@ addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) 
   violations.push(`${violatedDirective} ${blockedURI}`);
 });
 addEventListener("DOMContentLoaded", () => {
-  const note = ({ src, naturalWidth, complete }) => seen.push({ src: new URL(src).pathname, naturalWidth, complete });
+  const note = ({ src, naturalWidth, complete }) =>
+    seen.push({ href: src, src: new URL(src).pathname, naturalWidth, complete });
   new MutationObserver((changes) => {
     for (const change of changes) for (const added of change.addedNodes) if (added.tagName === "IMG") note(added);
   }).observe(document.getElementById("screen"), { childList: true, subtree: true });
@@ -83,7 +92,7 @@ class Stage:
     def js(self, code: str) -> Any:
         return self.driver.execute_script(code)
 
-    def until(self, what: Callable[[], Any], within: float = 6.0) -> Any:
+    def until(self, what: Callable[[], Any], within: float = 10.0) -> Any:
         """
         Wait for it, and return it.
         """
@@ -132,11 +141,12 @@ def driver() -> Iterator[Any]:
 
 
 @pytest.fixture
-def stage(driver: Any) -> Iterator[Stage]:
+def stage(driver: Any) -> Stage:
+    """
+    With nothing in the console. The page of the test before still asks its server, which is gone, until the next comes.
+    """
     driver.get_log("browser")
-    yield Stage(driver)
-    # The page asks its server again and again, and this one is about to go.
-    driver.get("about:blank")
+    return Stage(driver)
 
 
 def test_the_slideshow_plays_and_never_shows_a_broken_frame(stage: Stage) -> None:
@@ -226,6 +236,7 @@ def test_what_is_asked_for_is_queued_and_followed_to_its_image(stage: Stage) -> 
 
         submit(stage, prompt="A paper kite", seed="7")
         stage.until(lambda: stage.text("answer") == "This one was asked for before.")
+        assert 1 == stage.js("return document.getElementById('asked').children.length")
         submit(stage, prompt="A sunken bell", seed="0")
         stage.until(lambda: len(stage.queue.jobs) == 2)
 
@@ -235,8 +246,29 @@ def test_what_is_asked_for_is_queued_and_followed_to_its_image(stage: Stage) -> 
         stage.queue.end(other.id, "dead", "no-image-url")
         stage.until(lambda: "/images/kite.png" in stage.seen())
         stage.until(lambda: "done" in stage.text("asked") and "given up: no-image-url" in stage.text("asked"))
+        assert "/images/kite.png" == stage.js("return document.querySelector('#asked a').getAttribute('href')")
         assert [] == stage.js("return violations")
         assert [] == stage.console()
+
+
+def test_a_frame_from_elsewhere_is_shown_where_that_is_allowed(stage: Stage) -> None:
+    """
+    Old rows name images on other hosts: the policy lets through those that were named to it, and no other.
+    """
+    elsewhere = FramesInMemory()
+    elsewhere.add("far.png", GOOD["good-0.png"])
+    app = create_app(QueueInMemory(), elsewhere, BoardInMemory(), catalogue=CATALOGUE, default_model="dall-e-2")
+    with served(app) as allowed, served(app) as other:
+        stage.frames.frames = [
+            Frame(1, None, f"{allowed}/images/far.png", NOON),
+            Frame(2, None, f"{other}/images/far.png", NOON),
+        ]
+        with served(stage.app(image_sources=[allowed])) as address:
+            stage.driver.get(f"{address}/?every=0.2")
+            stage.until(stage.seen)
+            stage.until(lambda: stage.js("return violations"))
+            assert [f"{allowed}/images/far.png"] == stage.js("return seen.map((image) => image.href)")
+            assert {f"img-src {other}/images/far.png"} == set(stage.js("return violations"))
 
 
 def test_a_problem_is_shown_beside_its_field(stage: Stage) -> None:

@@ -235,6 +235,10 @@ def test_who_lost_the_lease_can_end_nothing(jobs_database: str, end: Ends) -> No
             with pytest.raises(LeaseLostError):
                 await end(queue, late)
 
+            with pytest.raises(LeaseLostError):
+                async with queue.completing(late):
+                    raise AssertionError("the block must not run")
+
             assert ("running", 2) == await state_of(queue, late.id)
             await complete(queue, second)
             for claim in (late, second):

@@ -214,8 +214,10 @@ def test_cancelled_anywhere_nothing_is_lost(jobs_database: str, call: Call) -> N
     back, and its job is either as it was or as it should be after the call.
     """
 
+    at_once: dict[str, Any] = {"backoff_base": 1e-6, "backoff_cap": 1e-6, "max_attempts": 1000}
+
     async def main() -> None:
-        async with queue_at(jobs_database, size=1, lease=3600, backoff_base=1e-6, max_attempts=1000) as queue:
+        async with queue_at(jobs_database, size=1, lease=3600, **at_once) as queue:
             given = await queue.enqueue(key(1), {})
             turns, ended = 0, False
             while not ended:

@@ -70,11 +70,13 @@ def test_nothing_to_take_wakes_nobody(jobs_database: str) -> None:
 
     async def main() -> None:
         async with queue_at(jobs_database) as queue, queue_at(jobs_database) as other:
-            await queue.enqueue(key(1), {})
-            await settled(queue)
+            given = await queue.enqueue(key(1), {})
+            async with await psycopg.AsyncConnection.connect(jobs_database) as blocker:
+                await blocker.execute("SELECT FROM jobs WHERE id = %s FOR UPDATE", (given.id,))
+                await settled(queue)
             waiter = asyncio.ensure_future(seconds_until_told(queue, at_most=0.15))
             await asyncio.sleep(0.01)
-            await queue.enqueue(key(1), {})
+            assert not (await queue.enqueue(key(1), {})).created
             await queue.enqueue(key(2), {}, delay=100)
             await other.enqueue(key(1), {})
 
@@ -102,6 +104,28 @@ def test_what_was_said_between_claim_and_wait_is_not_missed(jobs_database: str) 
             assert await queue.wait(0), "the claim was full: there may be more"
             assert [] == await queue.claim(1)
             assert not await queue.wait(0)
+
+    asyncio.run(main())
+
+
+def test_what_was_said_during_a_claim_is_not_missed(jobs_database: str) -> None:
+    """
+    A job that is announced after the claim has looked, and before it returns, ends the wait that follows.
+    """
+
+    async def main() -> None:
+        async with queue_at(jobs_database) as queue:
+            await settled(queue)
+            connected = queue._database.connected
+
+            async def connected_then_told(doing: str, work: Any) -> Any:
+                found = await connected(doing, work)
+                queue._listener._tell()
+                return found
+
+            queue._database.connected = connected_then_told  # type: ignore[method-assign]
+            assert [] == await queue.claim(1)
+            assert await queue.wait(0)
 
     asyncio.run(main())
 

@@ -89,27 +89,32 @@ form.addEventListener("submit", async (event) => {
 });
 
 const STATES = { queued: ["queued", "wait"], running: ["drawing", "wait"], done: ["done", "good"], dead: ["given up", "bad"] };
-const following = new Set();
 
-// Keep a line about a job until it has ended.
+// Keep a line about a job until it has ended, and one about each job.
 async function follow(prompt, job) {
-  if (following.has(job.id)) return;
-  following.add(job.id);
+  [...by("asked").children].find((line) => line.dataset.id === job.id)?.remove();
   const state = element("span", "state");
   const words = element("span", "words", prompt);
   words.title = prompt;
   const line = element("li", "", words, state);
+  line.dataset.id = job.id;
   by("asked").prepend(line);
   while (by("asked").children.length > 5) by("asked").lastChild.remove();
   for (let wait = Math.min(1000, EVERY); line.isConnected; wait = Math.min(wait * 1.3, 10_000)) {
     const [word, tone] = STATES[job.state] ?? [job.state, "wait"];
     state.textContent = job.state === "dead" ? `${word}: ${job.reason}` : word;
     state.dataset.tone = tone;
+    const frame = job.links.frame;
+    if (frame) {
+      const link = element("a", "", prompt);
+      link.href = new URL(frame, location).protocol.startsWith("http") ? frame : "#";
+      words.replaceChildren(link);
+    }
     if (job.finished_at) break;
     await sleep(wait);
-    // A look that fails is made again.
-    job = (await ask(job.links.self).catch(() => ({})))?.body ?? job;
-    if (!job.links) break;
+    // A look that fails is made again; one that finds no job any more is the last.
+    const { ok, status, body } = await ask(job.links.self).catch(() => ({}));
+    if (ok) job = body;
+    else if (status === 404) break;
   }
-  following.delete(job.id);
 }

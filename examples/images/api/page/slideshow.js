@@ -61,9 +61,8 @@ function shown({ image, bitmap, id, caption }) {
   const screen = by("screen");
   by("empty").hidden = true;
   for (const old of screen.querySelectorAll("img:not(#empty img)")) {
-    old.className = "leaving";
+    fade(old);
     old.alt = "";
-    setTimeout(() => old.remove(), 1300);
   }
   fit(image);
   screen.append(image);
@@ -81,11 +80,19 @@ colours.width = colours.height = 6;
 function light(bitmap) {
   colours.getContext("2d").drawImage(bitmap, 0, 0, 6, 6);
   bitmap.close();
-  const glow = by("glow");
-  const wall = glow.getContext("2d");
-  wall.imageSmoothingQuality = "high";
-  wall.drawImage(colours, 0, 0, glow.width, glow.height);
-  glow.classList.add("lit");
+  const wall = document.createElement("canvas");
+  wall.width = wall.height = 96;
+  const context = wall.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(colours, 0, 0, 96, 96);
+  for (const old of by("glow").children) fade(old);
+  by("glow").append(wall);
+}
+
+// Let it go while the next one comes.
+function fade(old) {
+  old.className = "leaving";
+  setTimeout(() => old.remove(), 1700);
 }
 
 // Small images grow to the room there is, but not until their pixels can be counted.
