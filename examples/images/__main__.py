@@ -80,8 +80,7 @@ def requeue(settings: Settings, arguments: argparse.Namespace) -> int:
     if asyncio.run(take_out()):
         print(f"  job {arguments.job} is queued again")
         return 0
-    print(f"error: {arguments.job} is no dead letter", file=sys.stderr)
-    return 1
+    return _failed(f"{arguments.job} is no dead letter; only what has failed for good can be queued again")
 
 
 Command = Callable[[Settings, argparse.Namespace], int]
@@ -108,14 +107,24 @@ def main() -> int:
     arguments = _parser().parse_args()
     if arguments.command == "start":
         return start()
-    logging.basicConfig(level=os.environ.get("IMAGES_LOG_LEVEL", "INFO"), format=_LOG_FORMAT)
-    # Each request of each client is a line of theirs.
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:
-        return _COMMANDS[arguments.command](read_settings(os.environ), arguments)
-    except (SettingsError, MigrationError, ValueError, psycopg.OperationalError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        settings = read_settings(os.environ)
+        logging.basicConfig(level=settings.images_log_level, format=_LOG_FORMAT)
+        # Each request of each client is a line of theirs.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
+        return _COMMANDS[arguments.command](settings, arguments)
+    except (SettingsError, MigrationError) as error:
+        return _failed(str(error))
+    except psycopg.errors.UndefinedTable:
+        return _failed("the database has not been migrated: run `python -m examples.images migrate`")
+    except psycopg.OperationalError as error:
+        return _failed(" ".join(str(error).split()))
+
+
+def _failed(why: str) -> int:
+    for line in why.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

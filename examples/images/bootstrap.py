@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from openai import AsyncOpenAI
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 
@@ -25,7 +26,7 @@ from examples.images.frames import PostgresFrames
 from examples.images.migrate import Migrator
 from examples.images.ports import LeaseLostError
 from examples.images.queue import PostgresQueue
-from examples.images.settings import Settings
+from examples.images.settings import Settings, SettingsError
 from examples.images.worker.pace import Pace
 from examples.images.worker.probes import ProbeLane
 from examples.images.worker.run import Worker
@@ -51,6 +52,14 @@ _log = logging.getLogger(__name__)
 # Of a worker: one for each job that is being stored, one for its heartbeat and one for all else.
 _MORE_CONNECTIONS = 2
 _API_CONNECTIONS = 8
+
+# A network without an answer ends within seconds, and not within the kernel's quarter of an hour.
+_CONNECTION: dict[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": 3,
+    "tcp_user_timeout": 5_000,
+    "application_name": "hungframe",
+}
 
 # An image of 20 MB, the most that is taken, in base64 and with what stands around it.
 _LARGEST_ANSWER = 32 * 2**20
@@ -81,7 +90,11 @@ def guard_of(settings: Settings, prober: Prober | None = None, sinks: Sequence[E
 async def worker_of(settings: Settings) -> AsyncIterator[Worker]:
     """
     Make a worker and all that it needs, for as long as the block lasts.
+
+    Raises:
+        SettingsError: If the model of the settings is not known.
     """
+    _known(settings)
     name = f"{socket.gethostname()}:{os.getpid()}"
     lease = settings.images_lease_seconds
     pace = Pace(concurrency=settings.images_concurrency, lease=lease, drain=settings.images_drain_seconds)
@@ -127,8 +140,9 @@ def api_of(settings: Settings) -> Starlette:
     Make the API.
 
     Raises:
-        ValueError: If the model of the settings is not known.
+        SettingsError: If the model of the settings is not known.
     """
+    _known(settings)
     pool = _pool(settings, _API_CONNECTIONS)
     jobs = queue_of(settings, pool, "api")
 
@@ -152,7 +166,12 @@ def api_of(settings: Settings) -> Starlette:
 async def operator_queue_of(settings: Settings) -> AsyncIterator[PostgresQueue]:
     """
     Make the queue for an operator's commands, for as long as the block lasts.
+
+    Raises:
+        psycopg.OperationalError: If the database cannot be reached.
     """
+    # A pool would try again and again, and an operator wants to be told.
+    await (await AsyncConnection.connect(settings.database_url, **_CONNECTION)).close()
     async with _pool(settings, 1) as pool:
         jobs = queue_of(settings, pool, "operator")
         try:
@@ -183,6 +202,15 @@ def tell(event: Event) -> None:
     _log.log(level, "%s", event.to_json())
 
 
+def _known(settings: Settings) -> None:
+    models = drawing.sizes()
+    if settings.images_model not in models:
+        raise SettingsError(
+            f"IMAGES_MODEL is {settings.images_model!r}: it should be one of {', '.join(models)};"
+            " others can be added in drawing/catalogue.py"
+        )
+
+
 def _pool(settings: Settings, most: int) -> AsyncConnectionPool[Any]:
     return AsyncConnectionPool(
         settings.database_url,
@@ -190,7 +218,6 @@ def _pool(settings: Settings, most: int) -> AsyncConnectionPool[Any]:
         max_size=most,
         # How long to wait for a connection: a database that does not answer must not hang us.
         timeout=5.0,
-        # A network without an answer ends within seconds, and not within the kernel's quarter of an hour.
-        kwargs={"autocommit": True, "connect_timeout": 3, "tcp_user_timeout": 5_000, "application_name": "hungframe"},
+        kwargs=_CONNECTION,
         open=False,
     )
