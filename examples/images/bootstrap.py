@@ -8,8 +8,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from openai import AsyncOpenAI
@@ -17,15 +16,15 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 
-from examples.images import drawing, frames, queue
+from examples.images import drawing
 from examples.images.api.app import create_app
 from examples.images.board.health import PostgresBoard
 from examples.images.board.probes import PostgresProbes
 from examples.images.drawing import OpenAIImages, verdict
 from examples.images.frames import PostgresFrames
-from examples.images.migrate import Migrator
 from examples.images.ports import LeaseLostError
 from examples.images.queue import PostgresQueue
+from examples.images.schema import MIGRATIONS, migrator_of
 from examples.images.settings import Settings, SettingsError
 from examples.images.worker.pace import Pace
 from examples.images.worker.probes import ProbeLane
@@ -36,14 +35,7 @@ from hungframe.ports import EventSink
 from hungframe.recovery import Prober
 from hungframe.transport.httpx2 import AsyncClient
 
-_HERE = Path(__file__).parent
-
-# In the order in which they are migrated.
-MIGRATIONS: Mapping[str, Path] = {
-    "queue": Path(str(queue.__file__)).parent / "migrations",
-    "board": _HERE / "board" / "migrations",
-    "frames": frames.MIGRATIONS,
-}
+__all__ = ["MIGRATIONS", "QUEUE", "api_of", "guard_of", "migrator_of", "operator_queue_of", "queue_of", "worker_of"]
 
 QUEUE = "images"
 
@@ -63,13 +55,6 @@ _CONNECTION: dict[str, Any] = {
 
 # An image of 20 MB, the most that is taken, in base64 and with what stands around it.
 _LARGEST_ANSWER = 32 * 2**20
-
-
-def migrator_of(url: str, report: Callable[[str], None]) -> Migrator:
-    """
-    Make the runner of all migrations.
-    """
-    return Migrator(url, MIGRATIONS, report=report)
 
 
 def guard_of(settings: Settings, prober: Prober | None = None, sinks: Sequence[EventSink] = ()) -> Guard:
