@@ -77,10 +77,22 @@ class Database:
         Raises:
             TimeoutError: If it takes longer.
         """
+        # Not asyncio.wait_for: before Python 3.12 it swallows a cancel that comes in the tick in which *work* ends.
+        task = asyncio.ensure_future(work)
         try:
-            return await asyncio.wait_for(work, self.timeout)
-        except asyncio.TimeoutError:
-            pass
+            await asyncio.wait([task], timeout=self.timeout)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                # Looked at, so that asyncio does not report it: who is cancelled has no use for it.
+                task.exception()
+            raise
+        if not task.cancelled():
+            return task.result()
         raise TimeoutError(
             f"queue {self._name!r}: {doing} did not end within {self.timeout:g} s; whether it took effect is unknown"
         )

@@ -62,11 +62,13 @@ class Listener:
             self._task = asyncio.create_task(self._listen(), name=f"listener of queue {self._name!r}")
         if self.heard > beyond:
             return True
+        # Not asyncio.wait_for: before Python 3.12 it swallows a cancel that comes in the tick of the news.
+        told = asyncio.ensure_future(self._next.wait())
         try:
-            await asyncio.wait_for(self._next.wait(), seconds)
-        except asyncio.TimeoutError:
-            return False
-        return True
+            await asyncio.wait([told], timeout=seconds)
+            return told.done()
+        finally:
+            told.cancel()
 
     async def close(self) -> None:
         """

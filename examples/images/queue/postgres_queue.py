@@ -317,7 +317,7 @@ class PostgresQueue:
 
         async def both(connection: AsyncConnection[Any]) -> list[Row]:
             await self._database.execute(connection, statements.PROMOTE, parameters)
-            return await self._database.execute(connection, statements.CLAIM, parameters)
+            return await self._database.execute(connection, statements.claim(limit), parameters)
 
         claims = [Claim(**row) for row in await self._database.connected("claim", both)]
         if len(claims) < limit:
