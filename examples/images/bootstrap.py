@@ -203,6 +203,10 @@ def _pool(settings: Settings, most: int) -> AsyncConnectionPool[Any]:
         max_size=most,
         # How long to wait for a connection: a database that does not answer must not hang us.
         timeout=5.0,
+        # Asked before each use: one that was cut while nobody used it must not fail whoever gets it.
+        check=AsyncConnectionPool.check_connection,
+        # The waits between its tries double for so long: a database that is back is found within seconds.
+        reconnect_timeout=5.0,
         kwargs=_CONNECTION,
         open=False,
     )

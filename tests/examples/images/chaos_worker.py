@@ -13,7 +13,7 @@ import multiprocessing as mp
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ PACE = Pace(
     claim_within=3.0,
     store_within=3.0,
     drain=5.0,
-    give_back_within=3.0,
+    give_back_within=10.0,
     backoff=0.05,
     backoff_at_most=0.2,
     reap_every=0.2,
@@ -105,6 +105,7 @@ class Plan:
     at: str | None = None
     nth: int = 1
     how: signal.Signals = signal.SIGKILL
+    lease: float = LEASE
     pace: Pace = PACE
     queue_timeout: float = 2.0
     guard_timeout: float = 30.0
@@ -182,12 +183,12 @@ async def _main(plan: Plan, reached: Any, answer: Connection) -> None:
     fate = Fate(plan, reached)
     guard = Guard("images", timeout=plan.guard_timeout)
     async with pool_of(plan.database) as pool, AsyncClient() as http:
-        queue: DoomedQueue = queue_of(pool, DoomedQueue, worker=plan.name, timeout=plan.queue_timeout)
+        queue: DoomedQueue = queue_of(pool, DoomedQueue, worker=plan.name, lease=plan.lease, timeout=plan.queue_timeout)
         frames = DoomedFrames(pool)
         queue.fate = frames.fate = fate
         client = openai.AsyncOpenAI(base_url=f"{plan.provider}/v1", api_key="none", max_retries=0, http_client=http)
         images = DoomedImages(OpenAIImages(client, http), fate)
-        worker = Worker(plan.name, guard, queue, images, frames, verdict, pace=plan.pace)
+        worker = Worker(plan.name, guard, queue, images, frames, verdict, pace=replace(plan.pace, lease=plan.lease))
         try:
             with stop_at_signals() as stop:
                 await worker.run(stop)
@@ -226,7 +227,7 @@ class WorkerProcess:
         assert self.process.pid is not None
         os.kill(self.process.pid, number)
 
-    def ended(self, within: float = 10.0) -> int | None:
+    def ended(self, within: float = 30.0) -> int | None:
         """
         Its exit code; None if it did not end.
         """

