@@ -13,13 +13,12 @@ from collections.abc import Callable, Mapping
 from uuid import UUID
 
 import psycopg
-import uvicorn
 
-from examples.images import bootstrap
+from examples.images import schema
 from examples.images.migrate import MigrationError
 from examples.images.settings import Settings, SettingsError, read_settings
-from examples.images.start.run import main as start
-from examples.images.worker.signals import stop_at_signals
+
+# What only some commands need is imported in them: the SDK and the web server take longer than all migrations together.
 
 _LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
@@ -28,7 +27,7 @@ def migrate(settings: Settings, arguments: argparse.Namespace) -> int:
     """
     Bring the database up to date, or say what is to be done.
     """
-    migrator = bootstrap.migrator_of(settings.database_url, lambda line: print(f"  {line}", flush=True))
+    migrator = schema.migrator_of(settings.database_url, lambda line: print(f"  {line}", flush=True))
     if arguments.status:
         for status in migrator.status():
             print(f"  {status.state:<8} {status.label}")
@@ -42,6 +41,8 @@ def worker(settings: Settings, arguments: argparse.Namespace) -> int:
     """
     Draw the images of queued jobs, until told to stop.
     """
+    from examples.images import bootstrap
+    from examples.images.worker.signals import stop_at_signals
 
     async def work() -> None:
         async with bootstrap.worker_of(settings) as one:
@@ -56,6 +57,10 @@ def api(settings: Settings, arguments: argparse.Namespace) -> int:
     """
     Serve the API and the page.
     """
+    import uvicorn
+
+    from examples.images import bootstrap
+
     config = uvicorn.Config(
         bootstrap.api_of(settings),
         host=settings.images_host,
@@ -72,6 +77,7 @@ def requeue(settings: Settings, arguments: argparse.Namespace) -> int:
     """
     Take a dead letter out, to be tried again.
     """
+    from examples.images import bootstrap
 
     async def take_out() -> bool:
         async with bootstrap.operator_queue_of(settings) as jobs:
@@ -80,8 +86,7 @@ def requeue(settings: Settings, arguments: argparse.Namespace) -> int:
     if asyncio.run(take_out()):
         print(f"  job {arguments.job} is queued again")
         return 0
-    print(f"error: {arguments.job} is no dead letter", file=sys.stderr)
-    return 1
+    return _failed(f"{arguments.job} is no dead letter; only what has failed for good can be queued again")
 
 
 Command = Callable[[Settings, argparse.Namespace], int]
@@ -107,15 +112,27 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     arguments = _parser().parse_args()
     if arguments.command == "start":
+        from examples.images.start.run import main as start
+
         return start()
-    logging.basicConfig(level=os.environ.get("IMAGES_LOG_LEVEL", "INFO"), format=_LOG_FORMAT)
-    # Each request of each client is a line of theirs.
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:
-        return _COMMANDS[arguments.command](read_settings(os.environ), arguments)
-    except (SettingsError, MigrationError, ValueError, psycopg.OperationalError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        settings = read_settings(os.environ)
+        logging.basicConfig(level=settings.images_log_level, format=_LOG_FORMAT)
+        # Each request of each client is a line of theirs.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
+        return _COMMANDS[arguments.command](settings, arguments)
+    except (SettingsError, MigrationError) as error:
+        return _failed(str(error))
+    except psycopg.errors.UndefinedTable:
+        return _failed("the database has not been migrated: run `python -m examples.images migrate`")
+    except psycopg.OperationalError as error:
+        return _failed(" ".join(str(error).split()))
+
+
+def _failed(why: str) -> int:
+    for line in why.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

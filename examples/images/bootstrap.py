@@ -8,24 +8,24 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from openai import AsyncOpenAI
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 
-from examples.images import drawing, frames, queue
+from examples.images import drawing
 from examples.images.api.app import create_app
 from examples.images.board.health import PostgresBoard
 from examples.images.board.probes import PostgresProbes
 from examples.images.drawing import OpenAIImages, verdict
 from examples.images.frames import PostgresFrames
-from examples.images.migrate import Migrator
 from examples.images.ports import LeaseLostError
 from examples.images.queue import PostgresQueue
-from examples.images.settings import Settings
+from examples.images.schema import MIGRATIONS, migrator_of
+from examples.images.settings import Settings, SettingsError
 from examples.images.worker.pace import Pace
 from examples.images.worker.probes import ProbeLane
 from examples.images.worker.run import Worker
@@ -35,14 +35,7 @@ from hungframe.ports import EventSink
 from hungframe.recovery import Prober
 from hungframe.transport.httpx2 import AsyncClient
 
-_HERE = Path(__file__).parent
-
-# In the order in which they are migrated.
-MIGRATIONS: Mapping[str, Path] = {
-    "queue": Path(str(queue.__file__)).parent / "migrations",
-    "board": _HERE / "board" / "migrations",
-    "frames": frames.MIGRATIONS,
-}
+__all__ = ["MIGRATIONS", "QUEUE", "api_of", "guard_of", "migrator_of", "operator_queue_of", "queue_of", "worker_of"]
 
 QUEUE = "images"
 
@@ -52,15 +45,16 @@ _log = logging.getLogger(__name__)
 _MORE_CONNECTIONS = 2
 _API_CONNECTIONS = 8
 
+# A network without an answer ends within seconds, and not within the kernel's quarter of an hour.
+_CONNECTION: dict[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": 3,
+    "tcp_user_timeout": 5_000,
+    "application_name": "hungframe",
+}
+
 # An image of 20 MB, the most that is taken, in base64 and with what stands around it.
 _LARGEST_ANSWER = 32 * 2**20
-
-
-def migrator_of(url: str, report: Callable[[str], None]) -> Migrator:
-    """
-    Make the runner of all migrations.
-    """
-    return Migrator(url, MIGRATIONS, report=report)
 
 
 def guard_of(settings: Settings, prober: Prober | None = None, sinks: Sequence[EventSink] = ()) -> Guard:
@@ -81,7 +75,11 @@ def guard_of(settings: Settings, prober: Prober | None = None, sinks: Sequence[E
 async def worker_of(settings: Settings) -> AsyncIterator[Worker]:
     """
     Make a worker and all that it needs, for as long as the block lasts.
+
+    Raises:
+        SettingsError: If the model of the settings is not known.
     """
+    _known(settings)
     name = f"{socket.gethostname()}:{os.getpid()}"
     lease = settings.images_lease_seconds
     pace = Pace(concurrency=settings.images_concurrency, lease=lease, drain=settings.images_drain_seconds)
@@ -127,8 +125,9 @@ def api_of(settings: Settings) -> Starlette:
     Make the API.
 
     Raises:
-        ValueError: If the model of the settings is not known.
+        SettingsError: If the model of the settings is not known.
     """
+    _known(settings)
     pool = _pool(settings, _API_CONNECTIONS)
     jobs = queue_of(settings, pool, "api")
 
@@ -152,7 +151,12 @@ def api_of(settings: Settings) -> Starlette:
 async def operator_queue_of(settings: Settings) -> AsyncIterator[PostgresQueue]:
     """
     Make the queue for an operator's commands, for as long as the block lasts.
+
+    Raises:
+        psycopg.OperationalError: If the database cannot be reached.
     """
+    # A pool would try again and again, and an operator wants to be told.
+    await (await AsyncConnection.connect(settings.database_url, **_CONNECTION)).close()
     async with _pool(settings, 1) as pool:
         jobs = queue_of(settings, pool, "operator")
         try:
@@ -183,6 +187,15 @@ def tell(event: Event) -> None:
     _log.log(level, "%s", event.to_json())
 
 
+def _known(settings: Settings) -> None:
+    models = drawing.sizes()
+    if settings.images_model not in models:
+        raise SettingsError(
+            f"IMAGES_MODEL is {settings.images_model!r}: it should be one of {', '.join(models)};"
+            " others can be added in drawing/catalogue.py"
+        )
+
+
 def _pool(settings: Settings, most: int) -> AsyncConnectionPool[Any]:
     return AsyncConnectionPool(
         settings.database_url,
@@ -194,7 +207,6 @@ def _pool(settings: Settings, most: int) -> AsyncConnectionPool[Any]:
         check=AsyncConnectionPool.check_connection,
         # The waits between its tries double for so long: a database that is back is found within seconds.
         reconnect_timeout=5.0,
-        # A network without an answer ends within seconds, and not within the kernel's quarter of an hour.
-        kwargs={"autocommit": True, "connect_timeout": 3, "tcp_user_timeout": 5_000, "application_name": "hungframe"},
+        kwargs=_CONNECTION,
         open=False,
     )

@@ -5,7 +5,10 @@ What can be set from outside: environment variables, typed and checked before an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator
 
 
@@ -50,6 +53,8 @@ class Settings(BaseModel):
         images_host: Where the API listens.
 
         images_port: Where the API listens; 0: any free port.
+
+        images_log_level: What the processes say: DEBUG, INFO, WARNING or ERROR.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -69,12 +74,20 @@ class Settings(BaseModel):
     images_drain_seconds: float = Field(100.0, ge=0, le=3_600)
     images_host: str = Field("127.0.0.1", min_length=1)
     images_port: int = Field(8000, ge=0, le=65_535)
+    images_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("database_url")
     @classmethod
     def _is_of_postgres(cls, url: str) -> str:
         if not url.startswith(("postgresql://", "postgres://")):
             raise ValueError("must begin with postgresql://")
+        try:
+            conninfo_to_dict(url)
+        except ProgrammingError:
+            # Its message may hold what stands in the URL.
+            raise ValueError(
+                "must be like postgresql://user:password@host:port/name, with what is special in it as %XX"
+            ) from None
         return url
 
 
@@ -107,5 +120,7 @@ def _told(name: str, message: str, given: Mapping[str, str]) -> str:
 
 _WANTED = {
     "database_url": "give the URL of a Postgres database, or run `make example`, which starts one",
-    "openai_api_key": "give your key, or run `make example`, which starts a provider that needs none",
+    "openai_api_key": (
+        "give your key, or any word where OPENAI_BASE_URL needs none, or run `make example`, which starts a provider"
+    ),
 }

@@ -15,6 +15,9 @@ from typing import IO
 
 _PR_SET_PDEATHSIG = 1
 
+# Looked up here, and not in a child that is not yet another program: it has the locks of threads that it has not.
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
 
 def spawn(
     argv: Sequence[str | Path],
@@ -42,14 +45,19 @@ def spawn(
         folder: Its working directory; None: ours.
     """
 
+    parent = os.getpid()
+
     def prepare() -> None:
         if user is not None:
             os.setgroups([])
             os.setgid(user[1])
             os.setuid(user[0])
-        if sys.platform == "linux":
+        if _prctl is not None:
             # After the change of user, which would clear it.
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, when_we_die)
+            _prctl(_PR_SET_PDEATHSIG, int(when_we_die))
+            if os.getppid() != parent:
+                # We died before that, and nobody would tell it.
+                os._exit(1)
 
     return subprocess.Popen(
         argv,

@@ -20,6 +20,16 @@ _MOST_DAYS = (
 )
 _ANSWERS = 2_000
 
+# What is set where nothing is: with a real provider these are minutes, and here somebody watches.
+_PACE: Mapping[str, str] = {
+    "IMAGES_BUDGET": "10",
+    "IMAGES_REFILL_SECONDS": "1",
+    "IMAGES_TIMEOUT_SECONDS": "4",
+    "IMAGES_OPEN_SECONDS": "6",
+    "IMAGES_PROBE_SECONDS": "3",
+    "IMAGES_LEASE_SECONDS": "5",
+}
+
 # Seconds for which it is well, and for which it then hangs.
 _WELL, _HANGS = 75.0, 25.0
 
@@ -27,14 +37,14 @@ _WELL, _HANGS = 75.0, 25.0
 @contextlib.contextmanager
 def provider(environ: Mapping[str, str], say: Callable[[str], object]) -> Iterator[Mapping[str, str]]:
     """
-    Give the settings that lead to the provider, which lasts as long as the block.
+    Give the settings that lead to the provider, which lasts as long as the block; none if they are in *environ*.
 
     Args:
-        environ: With a key of OpenAI in it, or without.
+        environ: With a key of OpenAI in it, or the URL of another provider, or without.
 
         say: Told when the hostile provider begins to hang, and when it is well again.
     """
-    if environ.get("OPENAI_API_KEY"):
+    if environ.get("OPENAI_API_KEY") or environ.get("OPENAI_BASE_URL"):
         yield {}
         return
     ends = threading.Event()
@@ -42,7 +52,7 @@ def provider(environ: Mapping[str, str], say: Callable[[str], object]) -> Iterat
         weather = threading.Thread(target=_change, args=(hostile, ends, say), daemon=True)
         weather.start()
         try:
-            yield {"OPENAI_BASE_URL": hostile.base_url, "OPENAI_API_KEY": "none-is-needed"}
+            yield {**_PACE, "OPENAI_BASE_URL": hostile.base_url, "OPENAI_API_KEY": "none-is-needed"}
         finally:
             ends.set()
             weather.join()

@@ -12,31 +12,28 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from examples.images.settings import SettingsError, read_settings
 from examples.images.start import children
 from examples.images.start.postgres import database
 from examples.images.start.provider import provider
 from examples.images.start.visitor import Visitor
 
-# What is set where nothing is: the real numbers are in minutes, and somebody watches.
-_PACE: Mapping[str, str] = {
-    "IMAGES_BUDGET": "10",
-    "IMAGES_REFILL_SECONDS": "1",
-    "IMAGES_TIMEOUT_SECONDS": "4",
-    "IMAGES_OPEN_SECONDS": "6",
-    "IMAGES_PROBE_SECONDS": "3",
-    "IMAGES_LEASE_SECONDS": "5",
-    "IMAGES_DRAIN_SECONDS": "3",
-}
+# Whoever says Ctrl-C does not wait for images: after so many seconds the worker gives its jobs back.
+_DRAIN = "3"
+
 _USUAL_PORT = 8000
 _LOOPBACK = "127.0.0.1"
-_ANSWERS_WITHIN = 20.0
+_ANSWERS_WITHIN = 30.0
+# On top of what the worker's jobs may take to end.
 _STOPS_WITHIN = 8.0
 _AGAIN_AFTER = 1.0
+
+# Nothing between us and the loopback interface, whatever proxy this machine is told to use.
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class DidNotStartError(Exception):
@@ -54,6 +51,7 @@ class Part:
     name: str
     environ: Mapping[str, str]
     say: Callable[[str], object]
+    stops_within: float
     process: subprocess.Popen[bytes] | None = None
     again_at: float = field(default=0.0)
 
@@ -74,7 +72,7 @@ class Part:
 
     def stop(self) -> None:
         if self.process is not None:
-            children.stop(self.process, signal.SIGTERM, _STOPS_WITHIN)
+            children.stop(self.process, signal.SIGTERM, self.stops_within)
 
 
 def run(environ: Mapping[str, str], say: Callable[[str], object]) -> None:
@@ -87,26 +85,30 @@ def run(environ: Mapping[str, str], say: Callable[[str], object]) -> None:
         say: Told what happens, in lines for a person.
 
     Raises:
+        SettingsError: If something is set that cannot be used; nothing was started.
+
         DidNotStartError: If a part of it did not start; all others are stopped.
     """
-    ends = threading.Event()
-    with _until_told(ends), contextlib.ExitStack() as stack:
+    # What is empty is not set.
+    environ = {"IMAGES_DRAIN_SECONDS": _DRAIN, **{name: value for name, value in environ.items() if value}}
+    settings = read_settings({**_to_come(environ), **environ})
+    host, port = settings.images_host, _port(settings.images_host, environ.get("IMAGES_PORT") or "")
+    with _until_told() as ends, contextlib.ExitStack() as stack:
         url = stack.enter_context(database(environ.get("DATABASE_URL")))
         say(f"Postgres is at {url}" if not environ.get("DATABASE_URL") else "Postgres is that of DATABASE_URL")
         drawn_by = stack.enter_context(provider(environ, say))
-        say(f"the provider is at {drawn_by.get('OPENAI_BASE_URL', 'OpenAI')}")
-        port = environ.get("IMAGES_PORT") or str(_free_port())
-        known = {**_PACE, **environ, **drawn_by, "DATABASE_URL": url, "IMAGES_PORT": port}
-        host = environ.get("IMAGES_HOST") or _LOOPBACK
-        address = f"http://{host}:{port}"
-        if subprocess.run([sys.executable, "-m", "examples.images", "migrate"], env=known, check=False).returncode:
-            raise DidNotStartError("the migrations failed")
-        parts = [Part(name, known, say) for name in ("worker", "api")]
+        known = {**drawn_by, **environ, **_no_proxy(environ), "DATABASE_URL": url, "IMAGES_PORT": str(port)}
+        say(f"the provider is at {known.get('OPENAI_BASE_URL') or 'OpenAI'}")
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        _migrate(known, ends)
+        parts = [Part(name, known, say, _STOPS_WITHIN + settings.images_drain_seconds) for name in ("worker", "api")]
         for part in parts:
-            part.start()
-            stack.callback(part.stop)
+            if not ends.is_set():
+                part.start()
+                stack.callback(part.stop)
         _wait_until_it_answers(address, parts, ends)
-        say(f"look at {address} - and stop it with Ctrl-C")
+        if not ends.is_set():
+            say(f"look at {address} - and stop it with Ctrl-C")
         if drawn_by:
             # Where images cost money nobody but you asks for them.
             stack.enter_context(Visitor(address))
@@ -114,6 +116,36 @@ def run(environ: Mapping[str, str], say: Callable[[str], object]) -> None:
             for part in parts:
                 part.look_after(time.monotonic())
         say("stopping")
+
+
+def _to_come(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """
+    Name what need not be set, for it is started here, so that all else can be checked before.
+    """
+    to_come = {"DATABASE_URL": "postgresql://to-come"}
+    return to_come if environ.get("OPENAI_BASE_URL") else {**to_come, "OPENAI_API_KEY": "to-come"}
+
+
+def _no_proxy(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """
+    Keep the way to a provider on this machine free of the proxy that leads to others.
+    """
+    names = ",".join(filter(None, [environ.get("no_proxy") or environ.get("NO_PROXY"), _LOOPBACK]))
+    return {"no_proxy": names, "NO_PROXY": names}
+
+
+def _migrate(environ: Mapping[str, str], ends: threading.Event) -> None:
+    migrating = children.spawn(
+        [sys.executable, "-m", "examples.images", "migrate"], when_we_die=signal.SIGTERM, environ=environ
+    )
+    try:
+        while migrating.poll() is None:
+            if ends.wait(0.02):
+                return
+        if migrating.returncode:
+            raise DidNotStartError("the migrations failed")
+    finally:
+        children.stop(migrating, signal.SIGTERM, _STOPS_WITHIN)
 
 
 def _wait_until_it_answers(address: str, parts: list[Part], ends: threading.Event) -> None:
@@ -125,40 +157,51 @@ def _wait_until_it_answers(address: str, parts: list[Part], ends: threading.Even
         if time.monotonic() > until:
             raise DidNotStartError(f"the API does not answer at {address}")
         try:
-            urllib.request.urlopen(address, timeout=2).close()
+            _direct.open(address, timeout=2).close()
         except OSError:
             continue
         return
 
 
 @contextlib.contextmanager
-def _until_told(ends: threading.Event) -> Iterator[None]:
+def _until_told() -> Iterator[threading.Event]:
     """
-    Let SIGINT and SIGTERM set *ends*, for as long as the block lasts.
+    Give an event that Ctrl-C, SIGTERM and the end of the terminal set, for as long as the block lasts.
     """
-    told = (signal.SIGINT, signal.SIGTERM)
+    ends = threading.Event()
+    told = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32":
+        told.append(signal.SIGHUP)
     before = [signal.signal(number, lambda *_: ends.set()) for number in told]
     try:
-        yield
+        yield ends
     finally:
         for number, handler in zip(told, before, strict=True):
             signal.signal(number, handler)
 
 
-def _free_port() -> int:
+def _port(host: str, wanted: str) -> int:
     """
-    The usual port, or any other if that is taken.
+    The port that is wanted, if it is free; where none is wanted the usual one, or any other if that is taken.
+
+    Raises:
+        DidNotStartError: If there is none. Asked now, for whoever holds the port might answer in our place.
     """
-    for wanted in (_USUAL_PORT, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((_LOOPBACK, wanted))
-            except OSError:
-                continue
-            port: int = probe.getsockname()[1]
-            return port
-    raise DidNotStartError(f"no port is free at {_LOOPBACK}")
+    tried = [int(wanted)] if wanted else [_USUAL_PORT, 0]
+    for one in tried:
+        try:
+            family, kind, *_, where = socket.getaddrinfo(host, one, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(where)
+                port: int = probe.getsockname()[1]
+                return port
+        except OSError as error:
+            why = error
+    taken = f"port {wanted} of {host}" if wanted else f"a port of {host}"
+    raise DidNotStartError(
+        f"{taken} cannot be had ({why.strerror}); set IMAGES_PORT to a free one and IMAGES_HOST to an address of here"
+    )
 
 
 def main() -> int:
@@ -171,7 +214,13 @@ def main() -> int:
 
     try:
         run(os.environ, say)
+    except SettingsError as error:
+        # One for each variable.
+        told = str(error).splitlines()
     except (DidNotStartError, ModuleNotFoundError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        told = [str(error)]
+    else:
+        return 0
+    for line in told:
+        print(f"error: {line}", file=sys.stderr)
+    return 1
