@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 
 from hungframe._core import check
@@ -35,6 +36,9 @@ from hungframe.telemetry._watched import Drops, Watched
 __all__ = ["BUCKETS", "PrometheusSink"]
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+# The sinks of this process that write to files, by namespace.
+_writing: weakref.WeakValueDictionary[str, PrometheusSink] = weakref.WeakValueDictionary()
 
 
 class PrometheusSink:
@@ -98,6 +102,7 @@ class PrometheusSink:
         self._lock = threading.RLock()
         self._refresher = Refresher(self, check.number("refresh_every", refresh_every, above=0))
         self._registry = REGISTRY if registry is None else registry
+        self._namespace = namespace
         self._register(namespace)
 
     def __repr__(self) -> str:
@@ -197,6 +202,8 @@ class PrometheusSink:
         Leave the registry, and look at no guard any more; events are counted still.
         """
         self._refresher.stop()
+        if _writing.get(self._namespace) is self:
+            del _writing[self._namespace]
         try:
             self._registry.unregister(self)
         except KeyError:
@@ -204,6 +211,12 @@ class PrometheusSink:
             pass
 
     def _register(self, namespace: str) -> None:
+        if self._is_multiprocess and namespace in _writing:
+            # Each keeps what it has counted in memory, and would write it over what the other has.
+            raise ValueError(
+                f"another PrometheusSink of this process has the namespace {namespace!r}, and in multiprocess mode "
+                "both write to the same files: give one to all guards, or close it first"
+            )
         try:
             self._registry.register(self)
         except ValueError as error:
@@ -211,6 +224,7 @@ class PrometheusSink:
                 f"the registry has metrics named {namespace}_... already: give one PrometheusSink to all guards, "
                 "or this one another registry or another namespace"
             ) from error
+        _writing[namespace] = self
 
     def after_fork(self) -> None:
         """
