@@ -5,7 +5,10 @@ PrometheusSink: every event is counted under few labels, and the gauges say what
 from __future__ import annotations
 
 import gc
+import importlib
 import math
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -423,6 +426,40 @@ def test_bad_settings(registry: CollectorRegistry, settings: dict[str, object], 
     with pytest.raises(ValueError, match=message):
         PrometheusSink(registry, **settings)  # type: ignore[arg-type]
     PrometheusSink(registry)
+
+
+def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Without prometheus_client the error names what to install.
+    """
+    monkeypatch.delitem(sys.modules, "hungframe.telemetry.prometheus")
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+
+    with pytest.raises(ImportError, match=r"needs prometheus-client: pip install 'hungframe\[prometheus\]'"):
+        importlib.import_module("hungframe.telemetry.prometheus")
+
+
+def test_many_threads(registry: CollectorRegistry, sink: PrometheusSink) -> None:
+    """
+    Calls in many threads are each counted once, while others scrape.
+    """
+    guard = Guard("images", sinks=[sink], isolate=None, breaker=None)
+    sink.watch(guard)
+
+    def calls() -> None:
+        for _ in range(200):
+            guard.call(str.upper, "done")
+
+    threads = [threading.Thread(target=calls) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        list(registry.collect())
+    for thread in threads:
+        thread.join()
+
+    assert 800 == value(registry, "requests_total") == value(registry, "results_total", outcome="success")
+    assert 800 == value(registry, "call_duration_seconds_count", result="success")
 
 
 def test_watching_what_is_no_guard(sink: PrometheusSink) -> None:

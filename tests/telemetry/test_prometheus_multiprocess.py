@@ -117,6 +117,44 @@ sink.close()
 PrometheusSink(CollectorRegistry())
 """
 
+# A parent that serves, too, and has its breaker open when it forks.
+FORKED_LATE = """
+import os, threading, time
+from prometheus_client import CollectorRegistry
+from hungframe import CallRejectedError, Guard
+from hungframe.telemetry.prometheus import PrometheusSink
+
+sink = PrometheusSink(CollectorRegistry(), refresh_every=60)
+guard = Guard("images", sinks=[sink], isolate=None)
+guard.call(str.upper, "done")
+guard.force_open()
+time.sleep(0.3)
+began_at = time.monotonic()
+if os.fork():
+    _, status = os.wait()
+    raise SystemExit(os.waitstatus_to_exitcode(status))
+assert threading.active_count() == 1
+try:
+    guard.call(str.upper, "refused")
+except CallRejectedError:
+    pass
+assert "hungframe-prometheus" in [thread.name for thread in threading.enumerate()]
+time.sleep(0.05)
+sink.refresh()
+counted, passed = sink._families.breaker_open.labels("images")._value.get(), time.monotonic() - began_at
+assert 0.05 <= counted <= passed, (counted, passed)
+assert sink._families.requests.labels("images")._value.get() == 1
+os._exit(0)
+"""
+
+
+def test_forked_late(tmp_path: Path) -> None:
+    """
+    A child counts what happens in it: the calls of its parent, and the time open before the fork, are not its own.
+    """
+    ran = run(tmp_path, "-c", FORKED_LATE)
+    assert ran.returncode == 0, ran.stderr
+
 
 def test_one_registry_for_both(tmp_path: Path) -> None:
     """

@@ -12,6 +12,7 @@ import re
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from hungframe._core import check
 from hungframe.clock import SYSTEM_CLOCK
@@ -92,7 +93,8 @@ class PrometheusSink:
     ) -> None:
         if not _NAME.fullmatch(namespace):
             raise ValueError(f"namespace must be letters, digits and '_', such as 'hungframe', got {namespace!r}")
-        self._clock: Clock = SYSTEM_CLOCK if clock is None else clock
+        # Its methods are attributes, which a type checker does not take for methods.
+        self._clock = cast("Clock", SYSTEM_CLOCK) if clock is None else clock
         self._families = Families(namespace, buckets)
         self._all = AllSeries(self._families, check.whole("max_guards", max_guards, at_least=1))
         self._watched = Watched()
