@@ -190,6 +190,39 @@ def test_open_time_grows_while_open(
         assert pytest.approx(guard.snapshot().open_seconds_today) == 67
 
 
+def test_open_time_of_a_guard_that_tells_nothing(
+    registry: CollectorRegistry, sink: PrometheusSink, clock: VirtualClock
+) -> None:
+    """
+    A guard that is watched and has other sinks, or none, counts from the first scrape that finds it open.
+    """
+    guard = Guard("images", clock=clock)
+    sink.watch(guard)
+    guard.force_open()
+    assert 0 == value(registry, "breaker_open_seconds_total")
+
+    clock.advance(10)
+    assert pytest.approx(10) == value(registry, "breaker_open_seconds_total")
+    guard.disable()
+    clock.advance(5)
+    assert pytest.approx(15) == value(registry, "breaker_open_seconds_total")
+    clock.advance(100)
+    assert pytest.approx(15) == value(registry, "breaker_open_seconds_total")
+
+
+def test_events_in_the_wrong_order(registry: CollectorRegistry, sink: PrometheusSink, clock: VirtualClock) -> None:
+    """
+    The guard itself is believed, not an event that came too late.
+    """
+    guard = Guard("images", clock=clock, sinks=[sink])
+    sink.watch(guard)
+    sink(events.BreakerChanged(0, "images", "forced_open", None))
+    assert 0 == value(registry, "breaker_open_seconds_total")
+
+    clock.advance(1000)
+    assert 0 == value(registry, "breaker_open_seconds_total")
+
+
 # -- how guards stand --------------------------------------------------------------
 
 

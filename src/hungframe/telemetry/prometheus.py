@@ -170,11 +170,15 @@ class PrometheusSink:
         now = self._clock.now()
         with self._lock:
             shown = [snapshot for snapshot in snapshots if self._all.of(snapshot.name).guard != OTHER]
+            seen: dict[str, set[str]] = {}
+            for snapshot in shown:
+                seen.setdefault(snapshot.name, set()).add(snapshot.state)
             heard: list[tuple[str, str]] = []
             for name, series in self._all.by_guard.items():
                 if series.openness is not None:
-                    series.open.inc(series.openness.take(now))
-                    heard.append((name, series.openness.state(now)))
+                    states, openness = seen.get(name), series.openness
+                    series.open.inc(openness.take(now) if states is None else openness.correct(states, now))
+                    heard.append((name, openness.state(now)))
             self._standing.show(shown, heard)
             for name, faults in self._watched.new_faults(snapshots):
                 self._families.faults.labels(self._all.of(name).guard).inc(faults)
