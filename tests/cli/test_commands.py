@@ -1,5 +1,5 @@
 """
-The command line: `hungframe` and `python -m hungframe` are the same, commands write to standard output, mistakes are told.
+The command line: `hungframe` is `python -m hungframe`, commands write to standard output, and mistakes are told.
 """
 
 from __future__ import annotations

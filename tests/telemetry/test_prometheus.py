@@ -73,7 +73,7 @@ def test_each_end_is_counted_once(registry: CollectorRegistry, sink: PrometheusS
     guard.call(str.upper, "done")
     fail(guard, StatusError(500), StatusError(500), StatusError(404), ConnectionResetError(), KeyError())
     with pytest.raises(CallTimeoutError):
-        guard.using(timeout=0.01, grace=0.01, isolate="thread").call(hostile.blocks, 0.1)
+        guard.using(timeout=0.01, grace=0.01, isolate="thread").call(hostile.blocks, 0.5)
 
     assert 7 == value(registry, "requests_total")
     for outcome, count in guard.snapshot().counts.items():
@@ -273,7 +273,7 @@ def test_orphans(registry: CollectorRegistry, sink: PrometheusSink) -> None:
     sink.watch(guard)
 
     with pytest.raises(CallTimeoutError):
-        guard.call(hostile.blocks, 0.2)
+        guard.call(hostile.blocks, 0.5)
 
     assert 1 == value(registry, "orphans")
 
@@ -395,7 +395,7 @@ def test_no_id_and_no_place(registry: CollectorRegistry, sink: PrometheusSink) -
     guard = Guard("images", timeout=0.01, grace=0.01, sinks=[sink])
     sink.watch(guard)
     with pytest.raises(CallTimeoutError):
-        guard.call(lambda prompt: hostile.blocks(0.1), "a secret prompt")
+        guard.call(lambda prompt: hostile.blocks(0.5), "a secret prompt")
 
     text = prometheus_client.generate_latest(registry).decode()
     assert "secret" not in text
