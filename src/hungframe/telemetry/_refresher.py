@@ -67,6 +67,7 @@ class Refresher:
 
 
 def _run(ref: weakref.ref[Refreshable], every: float, stopped: threading.Event) -> None:
+    has_failed = False
     while True:
         whom = ref()
         if whom is None:
@@ -74,8 +75,10 @@ def _run(ref: weakref.ref[Refreshable], every: float, stopped: threading.Event) 
         try:
             whom.refresh()
         except Exception:
-            # Nothing here harms a call; the next turn may go well.
-            _logger.exception("PrometheusSink could not look at its guards")
+            # The next turn may go well; told once, as errors of a sink are.
+            if not has_failed:
+                has_failed = True
+                _logger.exception("PrometheusSink could not look at its guards; it goes on, and does not say so again")
         # Not kept while it waits: a sink that nobody else has may go.
         del whom
         if stopped.wait(every):
