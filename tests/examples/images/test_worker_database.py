@@ -77,8 +77,8 @@ def test_connections_that_break_in_any_statement_lose_nothing(empty_database: st
 
 def test_a_server_that_goes_and_comes_back_is_worked_with_again(server: Postgres, tmp_path: Path) -> None:
     """
-    It crashes in the middle of jobs. Three workers say that it is gone, and go on where they
-    were; each job is done once, and the outage is a handful of lines.
+    It crashes in the middle of jobs. Three workers say that it is gone, and go on where they were; each job is done
+    once, and the outage is a handful of lines.
     """
     migrated(server.url)
     log = tmp_path / "log"
