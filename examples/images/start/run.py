@@ -25,6 +25,9 @@ from examples.images.start.visitor import Visitor
 # Whoever says Ctrl-C does not wait for images: after so many seconds the worker gives its jobs back.
 _DRAIN = "3"
 
+# In the order in which they are started.
+PARTS = ("worker", "api")
+
 _USUAL_PORT = 8000
 _LOOPBACK = "127.0.0.1"
 _ANSWERS_WITHIN = 30.0
@@ -101,7 +104,7 @@ def run(environ: Mapping[str, str], say: Callable[[str], object]) -> None:
         say(f"the provider is at {known.get('OPENAI_BASE_URL') or 'OpenAI'}")
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         _migrate(known, ends)
-        parts = [Part(name, known, say, _STOPS_WITHIN + settings.images_drain_seconds) for name in ("worker", "api")]
+        parts = [Part(name, known, say, _STOPS_WITHIN + settings.images_drain_seconds) for name in PARTS]
         for part in parts:
             if not ends.is_set():
                 part.start()

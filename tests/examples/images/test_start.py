@@ -129,8 +129,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
 def test_all_of_it_comes_up_goes_on_and_leaves_nothing(start: Callable[..., Started]) -> None:
     """
     Frames come without a setting, and go on when the worker is killed; Ctrl-C ends all, and the data are deleted.
+
+    All of that past a proxy, which leads nowhere.
     """
-    example = start()
+    example = start(http_proxy="http://127.0.0.1:9", no_proxy="")
     database = example.until_told(r"Postgres is at (postgresql://\S+)")
     address = example.until_told(r"look at (http://127\.0\.0\.1:\d+) ")
     with psycopg.connect(database) as connection:
@@ -158,10 +160,10 @@ def test_all_of_it_comes_up_goes_on_and_leaves_nothing(start: Callable[..., Star
 
 def test_killed_it_leaves_no_process(start: Callable[..., Started]) -> None:
     """
-    Nobody can stop what it has started any more, so the kernel does.
+    Nobody can stop what it has started any more, so the kernel does: a worker at work, and an API that is on its way.
     """
     example = start()
-    example.until_told(r"(look at)")
+    example.until_told(r"(takes jobs)")
     pids = example.children()
 
     example.process.kill()
@@ -177,13 +179,14 @@ def test_what_cannot_start_is_named_and_all_ends(
     """
     The part says why, the start says which, and the status is 1. It was DATABASE_URL's database that was migrated.
     """
-    monkeypatch.setattr(os, "environ", {**os.environ, "DATABASE_URL": empty_database, "IMAGES_MODEL": "crayons"})
+    monkeypatch.setattr(os, "environ", {**os.environ, "DATABASE_URL": empty_database})
+    monkeypatch.setattr(its_run, "PARTS", ("painter",))
 
     assert 1 == its_run.main()
     told = capfd.readouterr()
     assert "Postgres is that of DATABASE_URL\n" in told.out
-    assert "error: IMAGES_MODEL is 'crayons': it should be one of gpt-image-" in told.err
-    assert re.search(r"^error: the (worker|api) ended with status 1$", told.err, re.MULTILINE)
+    assert "invalid choice: 'painter'" in told.err
+    assert "error: the painter ended with status 2" == told.err.splitlines()[-1]
     assert "Traceback" not in told.err
     with psycopg.connect(empty_database) as connection:
         assert (0,) == connection.execute("SELECT count(*) FROM jobs").fetchone()
