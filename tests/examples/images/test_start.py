@@ -24,6 +24,7 @@ import pytest
 from examples.images.start import postgres as its_postgres
 from examples.images.start import run as its_run
 from examples.images.start.home import Home
+from examples.images.start.port import NoPortError, port
 
 ROOT = Path(__file__).parents[3]
 WITHIN = 30.0
@@ -170,7 +171,11 @@ def test_killed_it_leaves_no_process(start: Callable[..., Started]) -> None:
     example.process.wait()
 
     assert {"postgres", "worker", "api"} == set(pids)
-    until(lambda: not any(lives(pid) for pid in pids.values()), "their end")
+    try:
+        until(lambda: not any(lives(pid) for pid in pids.values()), "their end")
+    finally:
+        for pid in filter(lives, pids.values()):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_what_cannot_start_is_named_and_all_ends(
@@ -239,12 +244,24 @@ def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch, capsys: 
     Whoever has it would answer in our place, and be taken for the example.
     """
     with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
+        number = other.getsockname()[1]
         monkeypatch.setattr(its_run, "database", None)
-        monkeypatch.setattr(os, "environ", {"IMAGES_PORT": str(port)})
+        monkeypatch.setattr(os, "environ", {"IMAGES_PORT": str(number)})
 
         assert 1 == its_run.main()
-    assert f"error: port {port} of 127.0.0.1 cannot be had (Address already in use)" in capsys.readouterr().err
+    assert f"error: port {number} of 127.0.0.1 cannot be had (Address already in use)" in capsys.readouterr().err
+
+
+def test_two_that_start_at_once_take_two_ports() -> None:
+    """
+    Seconds go by until the first one listens, and the second would show the first one's page.
+    """
+    with port("127.0.0.1", 0) as first, port("127.0.0.1", 0) as second:
+        assert first != second
+        with pytest.raises(NoPortError, match=f"port {second} of 127.0.0.1 cannot be had"), port("127.0.0.1", second):
+            pass
+    with port("127.0.0.1", second) as again:
+        assert second == again
 
 
 def test_without_postgres_it_says_what_to_do(
