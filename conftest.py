@@ -67,6 +67,14 @@ ONCE = {
         "test_recovery_simulated",
     ),
     "simulations": ("test_hangs", "test_slow", "test_storms"),
+    "telemetry": (
+        "test_alerts",
+        "test_dashboard",
+        "test_imports",
+        "test_log_sink",
+        "test_prometheus_multiprocess",
+        "test_schema",
+    ),
     # The provider itself is run on each Python by the tests of the transports.
     "testing": tuple(path.stem for path in (ROOT / "tests" / "testing").glob("test_provider_*.py")),
     "transport": (

@@ -59,9 +59,12 @@ class Around:
         """
         return self.hedge is not None and self.hedge.delay(None) is None
 
-    def called(self, engine: Engine, now: float) -> None:
+    def called(self, engine: Engine, now: float) -> str | None:
         """
         Count a call, of which only a share may be tried again.
+
+        Returns:
+            What names it in the events of its attempts; None where nobody listens.
         """
         retry = self.retry
         if retry is not None and retry.retry_budget is not None:
@@ -71,6 +74,7 @@ class Around:
                 retry.called(now)
             finally:
                 lock.release()
+        return engine.teller.begin_attempts() if engine.sinks else None
 
     def may_repeat(self, engine: Engine, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """

@@ -40,6 +40,8 @@ class Attempts:
         args: Of the call, for those settings that are functions of them.
 
         kwargs: Likewise.
+
+        name: What names the call in events; None where nobody listens.
     """
 
     __slots__ = (
@@ -49,6 +51,7 @@ class Attempts:
         "_error",
         "_kwargs",
         "_limits",
+        "_name",
         "_number",
         "_outcome",
         "_result",
@@ -56,13 +59,20 @@ class Attempts:
     )
 
     def __init__(
-        self, engine: Engine, limits: Limits, began_at: float, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        engine: Engine,
+        limits: Limits,
+        began_at: float,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        name: str | None,
     ) -> None:
         self._engine = engine
         self._limits = limits
         self._began_at = began_at
         self._args = args
         self._kwargs = kwargs
+        self._name = name
         self._number = 1
         # How the latest attempt has ended that was not refused: with an error,
         # or else with a result that is a failure.
@@ -132,7 +142,8 @@ class Attempts:
             return None
         self._number += 1
         if engine.sinks:
-            engine.teller.retry(outcome, self._number, decision.delay)
+            engine.teller.retry(outcome, self._number, decision.delay, self._name)
+            engine.teller.next_attempt(self._name)
         if self._whole is None:
             # Let all that follows see the deadline that the attempts share.
             self._whole = enclose(limits, self._began_at, self._ends_at())
@@ -200,7 +211,9 @@ class Attempts:
             if not self.falls_back or around is None:
                 raise error
             if self._engine.sinks:
-                self._engine.teller.fallback(self._outcome)
+                self._engine.teller.fallback(self._outcome, self._name)
+                # What the fallback calls is no attempt.
+                self._engine.teller.next_attempt(None)
             return around.fallback(error) if callable(around.fallback) else around.fallback
         except Exception as failed:
             if failed is not error and failed.__context__ is None:

@@ -41,7 +41,7 @@ def compose_async(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]])
 
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         began_at = clock.now()
-        called(engine, began_at)
+        name = called(engine, began_at)
         attempts: Attempts | None = None
         result: T = None  # type: ignore[assignment]  # So that it can be let go of in any case.
         try:
@@ -49,14 +49,14 @@ def compose_async(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]])
                 try:
                     result = await attempt(*args, **kwargs)
                 except Exception as error:
-                    attempts = attempts or Attempts(engine, limits, began_at, args, kwargs)
+                    attempts = attempts or Attempts(engine, limits, began_at, args, kwargs, name)
                     seconds = attempts.failed(error)
                     if seconds is None and attempts.must_raise(error):
                         raise
                 else:
                     if type(result) in plain:
                         return result
-                    attempts = attempts or Attempts(engine, limits, began_at, args, kwargs)
+                    attempts = attempts or Attempts(engine, limits, began_at, args, kwargs, name)
                     seconds = attempts.returned(result)
                     if seconds is None:
                         return result
@@ -71,6 +71,8 @@ def compose_async(engine: Engine, limits: Limits, fn: Callable[P, Awaitable[T]])
         finally:
             if attempts is not None:
                 attempts.close()
+            if name is not None:
+                engine.teller.next_attempt(None)
             # What this frame holds lives as long as the error that leaves it.
             del args, kwargs, attempts, result
 
@@ -100,7 +102,7 @@ def compose_sync(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Callable
 
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         began_at = clock.now()
-        called(engine, began_at)
+        name = called(engine, began_at)
         attempts: Attempts | None = None
         result: T = None  # type: ignore[assignment]  # So that it can be let go of in any case.
         try:
@@ -108,14 +110,14 @@ def compose_sync(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Callable
                 try:
                     result = attempt(*args, **kwargs)
                 except Exception as error:
-                    attempts = attempts or Attempts(engine, limits, began_at, args, kwargs)
+                    attempts = attempts or Attempts(engine, limits, began_at, args, kwargs, name)
                     seconds = attempts.failed(error)
                     if seconds is None and attempts.must_raise(error):
                         raise
                 else:
                     if type(result) in plain:
                         return result
-                    attempts = attempts or Attempts(engine, limits, began_at, args, kwargs)
+                    attempts = attempts or Attempts(engine, limits, began_at, args, kwargs, name)
                     seconds = attempts.returned(result)
                     if seconds is None:
                         return result
@@ -126,6 +128,8 @@ def compose_sync(engine: Engine, limits: Limits, fn: Callable[P, T]) -> Callable
         finally:
             if attempts is not None:
                 attempts.close()
+            if name is not None:
+                engine.teller.next_attempt(None)
             del args, kwargs, attempts, result
 
     return guarded

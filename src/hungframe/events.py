@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 _KEYS: dict[str, str] = {}
 
 
-def _camel(name: str) -> str:
+def key_of(name: str) -> str:
     """
     The key of a field in JSON: `timeout_ms` is `timeoutMs`.
     """
@@ -48,16 +48,25 @@ class Event:
     ts: float
     guard: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """
+        What `to_json` writes, as a dict: `evt` first, then the fields in camelCase; what is not known is left out.
+
+        >>> GenSuccess(ts=1_760_000_000.0, guard="images", id="7f-1", latency_ms=48213).to_dict()
+        {'evt': 'gen.success', 'ts': 1760000000.0, 'guard': 'images', 'id': '7f-1', 'latencyMs': 48213}
+        """
+        known: dict[str, Any] = {"evt": self.evt}
+        for field in fields(self):
+            value: Any = getattr(self, field.name)
+            if value is not None:
+                known[key_of(field.name)] = value
+        return known
+
     def to_json(self) -> str:
         """
         Write one JSON object: `evt` first, then the fields in camelCase; what is not known is left out.
         """
-        known = {"evt": self.evt}
-        for field in fields(self):
-            value: Any = getattr(self, field.name)
-            if value is not None:
-                known[_camel(field.name)] = value
-        return json.dumps(known)
+        return json.dumps(self.to_dict())
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ class GenRequest(Event):
     """
     A call was asked for. `timeout_ms` is None for a call without a deadline; `would_reject` is what
     the breaker would have said were it enabled; `waited_ms` is how long it has waited to be let in, if it did.
+    `call` is there where retry, hedge or fallback stand around it: it names the call whose attempt this is.
     """
 
     evt: ClassVar[str] = "gen.request"
@@ -74,6 +84,7 @@ class GenRequest(Event):
     budget_before: int | None
     would_reject: str | None
     waited_ms: int | None = None
+    call: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +149,8 @@ class GenCancelled(Event):
 @dataclass(frozen=True, slots=True)
 class GenRetry(Event):
     """
-    An attempt failed with outcome `kind`, and another is made in `delay_ms`; `attempt` is its number, from 2.
+    An attempt failed with outcome `kind`, and another is made in `delay_ms`; `attempt` is its number, from 2, and
+    `call` the call whose attempts they are.
     """
 
     evt: ClassVar[str] = "gen.retry"
@@ -146,29 +158,33 @@ class GenRetry(Event):
     kind: str
     attempt: int
     delay_ms: int
+    call: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GenHedge(Event):
     """
-    No answer had come after `after_ms`, and another attempt was sent beside; `attempt` is its number, from 2.
+    No answer had come after `after_ms`, and another attempt was sent beside; `attempt` is its number, from 2, and
+    `call` the call whose attempts they are.
     """
 
     evt: ClassVar[str] = "gen.hedge"
 
     attempt: int
     after_ms: int
+    call: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GenFallback(Event):
     """
-    A call failed for good with outcome `kind`, and its caller was given something else.
+    A call failed for good with outcome `kind`, and its caller was given something else; `call` names it.
     """
 
     evt: ClassVar[str] = "gen.fallback"
 
     kind: str
+    call: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,8 +124,7 @@ async def _first(
         StopAsyncIteration: If there is none.
     """
     began_at = limits.clock.now()
-    if limits.around is not None:
-        limits.around.called(engine, began_at)
+    name = None if limits.around is None else limits.around.called(engine, began_at)
     attempts: Attempts | None = None
     gen: Any = None
     stream: Any = None
@@ -144,7 +143,7 @@ async def _first(
                     await _close_quietly(stream, gen)
                 if limits.around is None or not isinstance(error, Exception):
                     raise
-                attempts = attempts or Attempts(engine, limits, began_at, args, kwargs)
+                attempts = attempts or Attempts(engine, limits, began_at, args, kwargs, name)
                 seconds = attempts.failed(error)
                 if seconds is None and attempts.must_raise(error):
                     raise
@@ -155,6 +154,8 @@ async def _first(
     finally:
         if attempts is not None:
             attempts.close()
+        if name is not None:
+            engine.teller.next_attempt(None)
         # What this frame holds lives as long as the error that leaves it.
         del args, kwargs, gen, stream, attempts
 
@@ -230,8 +231,7 @@ def _first_sync(
         StopIteration: If there is none.
     """
     began_at = limits.clock.now()
-    if limits.around is not None:
-        limits.around.called(engine, began_at)
+    name = None if limits.around is None else limits.around.called(engine, began_at)
     attempts: Attempts | None = None
     gen: Any = None
     stream: Any = None
@@ -248,7 +248,7 @@ def _first_sync(
                     _close_quietly_sync(stream, gen)
                 if limits.around is None or not isinstance(error, Exception):
                     raise
-                attempts = attempts or Attempts(engine, limits, began_at, args, kwargs)
+                attempts = attempts or Attempts(engine, limits, began_at, args, kwargs, name)
                 seconds = attempts.failed(error)
                 if seconds is None and attempts.must_raise(error):
                     raise
@@ -259,6 +259,8 @@ def _first_sync(
     finally:
         if attempts is not None:
             attempts.close()
+        if name is not None:
+            engine.teller.next_attempt(None)
         del args, kwargs, gen, stream, attempts
 
 

@@ -66,7 +66,7 @@ class GuardSet:
     ('images[eu]', 1)
     """
 
-    __slots__ = ("_chooser", "_key", "_members", "_name", "_now", "_sample")
+    __slots__ = ("__weakref__", "_chooser", "_key", "_members", "_name", "_now", "_sample")
 
     def __init__(
         self,

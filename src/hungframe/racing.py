@@ -146,6 +146,8 @@ async def _race(engine: Engine, limits: Limits, attempt: Callable[[], Awaitable[
     import anyio
 
     runs = Runs(engine, limits)
+    # Each attempt's task takes it along in its own context.
+    name = engine.teller.attempt_of()
     over = anyio.Event()
     # From when the first was let in; until then none is sent beside it.
     began_at = next_at = math.inf
@@ -187,7 +189,7 @@ async def _race(engine: Engine, limits: Limits, attempt: Callable[[], Awaitable[
                     if runs.sent > 1:
                         next_at = now + seconds
                         if engine.sinks:
-                            engine.teller.hedge(runs.sent, now - began_at)
+                            engine.teller.hedge(runs.sent, now - began_at, name)
                     group.start_soon(functools.partial(run, first=runs.sent == 1))
                 over = anyio.Event()
                 with anyio.move_on_after(next_at - now if runs.more else math.inf):
@@ -257,7 +259,7 @@ def _race_sync(
     kwargs: dict[str, Any],
     seconds: float,
 ) -> Any:
-    runs, place = Runs(engine, limits), ThreadPlace()
+    runs, place, name = Runs(engine, limits), ThreadPlace(), engine.teller.attempt_of()
     before = current_call.get()
     began_at, next_at, ends_at = limits.clock.now(), math.inf, math.inf
     sent: list[tuple[Call, Job]] = []
@@ -268,8 +270,9 @@ def _race_sync(
                 runs.sent += 1
                 first = runs.sent == 1
                 if not first and engine.sinks:
-                    engine.teller.hedge(runs.sent, now - began_at)
+                    engine.teller.hedge(runs.sent, now - began_at, name)
                 whole = None if first else enclose(limits, began_at, ends_at)
+                engine.teller.next_attempt(name)
                 try:
                     # The first may wait to be let in; for one beside it the caller, who waits for both, cannot.
                     call = let_in_sync(engine, limits) if first and limits.waits else engine.begin(limits)

@@ -11,6 +11,7 @@ import itertools
 import math
 import os
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 from hungframe._core.outcome import Outcome
 from hungframe._core.states import BreakerState
@@ -47,6 +48,11 @@ def new_id() -> str:
     return f"{_id_prefix}-{next(_id_count)}"
 
 
+# Of which call the next request in this context is an attempt, and who tells it. Whoever tells that request takes it:
+# a guarded call further in is no attempt of this one.
+_attempt_of: ContextVar[tuple[Teller, str] | None] = ContextVar("hungframe_attempt_of", default=None)
+
+
 class Teller:
     """
     The sinks of one guard, and the sentences that are told to them.
@@ -78,8 +84,34 @@ class Teller:
         timeout_ms = milliseconds(timeout) if timeout < math.inf else None
         waited_ms = milliseconds(waited) if waited > 0 else None
         wall = self._clock.wall()
-        self.tell(GenRequest(wall, self._guard, call_id, timeout_ms, budget_before, would_reject, waited_ms))
+        named = _attempt_of.get()
+        whole = None
+        if named is not None and named[0] is self:
+            whole = named[1]
+            _attempt_of.set(None)
+        self.tell(GenRequest(wall, self._guard, call_id, timeout_ms, budget_before, would_reject, waited_ms, whole))
         return call_id
+
+    def begin_attempts(self) -> str:
+        """
+        Name a call that may have several attempts, and have the next request in this context be the first of them.
+        """
+        whole = new_id()
+        _attempt_of.set((self, whole))
+        return whole
+
+    def attempt_of(self) -> str | None:
+        """
+        Of which call the next request in this context is an attempt.
+        """
+        named = _attempt_of.get()
+        return None if named is None else named[1]
+
+    def next_attempt(self, whole: str | None) -> None:
+        """
+        Have the next request in this context be an attempt of the call *whole*; None: of none.
+        """
+        _attempt_of.set(None if whole is None else (self, whole))
 
     def reject(self, call_id: str, reason: str, retry_after: float | None) -> None:
         """
@@ -106,23 +138,23 @@ class Teller:
         """
         self.tell(GenAbandoned(self._clock.wall(), self._guard, call_id, orphans, where))
 
-    def retry(self, outcome: Outcome, attempt: int, seconds: float) -> None:
+    def retry(self, outcome: Outcome, attempt: int, seconds: float, whole: str | None) -> None:
         """
         Tell that another attempt is made, so many seconds later.
         """
-        self.tell(GenRetry(self._clock.wall(), self._guard, outcome.value, attempt, milliseconds(seconds)))
+        self.tell(GenRetry(self._clock.wall(), self._guard, outcome.value, attempt, milliseconds(seconds), whole))
 
-    def hedge(self, attempt: int, seconds: float) -> None:
+    def hedge(self, attempt: int, seconds: float, whole: str | None) -> None:
         """
         Tell that another attempt was sent beside, after so many seconds without an answer.
         """
-        self.tell(GenHedge(self._clock.wall(), self._guard, attempt, milliseconds(seconds)))
+        self.tell(GenHedge(self._clock.wall(), self._guard, attempt, milliseconds(seconds), whole))
 
-    def fallback(self, outcome: Outcome) -> None:
+    def fallback(self, outcome: Outcome, whole: str | None) -> None:
         """
         Tell that a caller was given something else.
         """
-        self.tell(GenFallback(self._clock.wall(), self._guard, outcome.value))
+        self.tell(GenFallback(self._clock.wall(), self._guard, outcome.value, whole))
 
     def paused(self, seconds: float) -> None:
         """

@@ -7,9 +7,7 @@ Retry-After is RFC 9110 10.2.3; the others are what providers send beside it.
 from __future__ import annotations
 
 import re
-from calendar import timegm
 from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
 
 # Seconds. Whoever asks for more is not believed: a typo must not shut a
 # service out for a day.
@@ -74,6 +72,10 @@ def _seconds_or_date(text: object, date: object, wall: float) -> float | None:
 def _unix(date: object) -> float | None:
     if not isinstance(date, str):
         return None
+    # Here, since they bring a dozen modules that `import hungframe` needs for nothing else, and dates are rare.
+    from calendar import timegm
+    from email.utils import parsedate_to_datetime
+
     try:
         # A date without a zone is in UTC (RFC 9110 5.6.7), not in this machine's.
         return timegm(parsedate_to_datetime(date).utctimetuple())

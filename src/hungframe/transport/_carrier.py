@@ -114,7 +114,7 @@ class SyncCarrier(Carrier):
         """
         Send *request* once, and again for as long as it fails and the guard's `Retry` has it sent again.
         """
-        began_at, now = asked.sent(), asked.limits.clock.now
+        (began_at, name), now = asked.sent(), asked.limits.clock.now
         attempts: Attempts | None = None
         kept: Any = None
         response: Any = None
@@ -128,13 +128,13 @@ class SyncCarrier(Carrier):
                         # What the provider said tells more.
                         return kept
                     kept = None
-                    attempts = attempts or asked.attempts(began_at, request)
+                    attempts = attempts or asked.attempts(began_at, request, name)
                     seconds = attempts.failed(error)
                     if seconds is None and attempts.must_raise(error):
                         raise
                     ready_at = now() + (seconds or 0.0)
                 else:
-                    attempts = attempts or asked.attempts(began_at, request)
+                    attempts = attempts or asked.attempts(began_at, request, name)
                     seconds = attempts.returned(response)
                     if seconds is None:
                         return self._handed_on(response, stream)
@@ -148,6 +148,8 @@ class SyncCarrier(Carrier):
         finally:
             if attempts is not None:
                 attempts.close()
+            if name is not None:
+                asked.engine.teller.next_attempt(None)
             # What this frame holds lives as long as the error that leaves it.
             del request, attempts, kept, response, stream
 
@@ -225,7 +227,7 @@ class AsyncCarrier(Carrier):
         """
         Send *request* once, and again for as long as it fails and the guard's `Retry` has it sent again.
         """
-        began_at, now = asked.sent(), asked.limits.clock.now
+        (began_at, name), now = asked.sent(), asked.limits.clock.now
         attempts: Attempts | None = None
         kept: Any = None
         response: Any = None
@@ -239,13 +241,13 @@ class AsyncCarrier(Carrier):
                         # What the provider said tells more.
                         return kept
                     kept = None
-                    attempts = attempts or asked.attempts(began_at, request)
+                    attempts = attempts or asked.attempts(began_at, request, name)
                     seconds = attempts.failed(error)
                     if seconds is None and attempts.must_raise(error):
                         raise
                     ready_at = now() + (seconds or 0.0)
                 else:
-                    attempts = attempts or asked.attempts(began_at, request)
+                    attempts = attempts or asked.attempts(began_at, request, name)
                     seconds = attempts.returned(response)
                     if seconds is None:
                         return self._handed_on(response, stream)
@@ -259,6 +261,8 @@ class AsyncCarrier(Carrier):
         finally:
             if attempts is not None:
                 attempts.close()
+            if name is not None:
+                asked.engine.teller.next_attempt(None)
             # What this frame holds lives as long as the error that leaves it.
             del request, attempts, kept, response, stream
 

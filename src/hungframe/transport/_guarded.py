@@ -85,20 +85,18 @@ class Asked:
         engine, limits = self.engine, self._limits_of(request)
         return StreamCall(engine, await let_in(engine, limits) if limits.waits else engine.begin(limits))
 
-    def sent(self) -> float:
+    def sent(self) -> tuple[float, str | None]:
         """
-        Count a request of which only a share may be sent again; return when it was begun.
+        Count a request of which only a share may be sent again; return when it was begun, and its name in events.
         """
         began_at, around = self.limits.clock.now(), self.limits.around
-        if around is not None:
-            around.called(self.engine, began_at)
-        return began_at
+        return began_at, None if around is None else around.called(self.engine, began_at)
 
-    def attempts(self, began_at: float, request: Any) -> Attempts:
+    def attempts(self, began_at: float, request: Any, name: str | None) -> Attempts:
         """
         What is known of *request* once it has failed.
         """
-        return Attempts(self.engine, self.limits, began_at, (request,), {})
+        return Attempts(self.engine, self.limits, began_at, (request,), {}, name)
 
 
 def answered(response: Any, stream: StreamCall) -> None:

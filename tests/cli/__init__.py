@@ -1,0 +1,1 @@
+"""What the command line promises: it writes to standard output, and says what it did not understand."""
