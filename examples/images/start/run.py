@@ -97,6 +97,8 @@ def run(environ: Mapping[str, str], say: Callable[[str], object]) -> None:
     environ = {"IMAGES_DRAIN_SECONDS": _DRAIN, **{name: value for name, value in environ.items() if value}}
     settings = read_settings({**_to_come(environ), **environ})
     host = settings.images_host
+    # Who listens everywhere is looked at here.
+    seen = {"0.0.0.0": _LOOPBACK, "::": "::1"}.get(host, host)
     with _until_told() as ends, contextlib.ExitStack() as stack:
         # Without one the example takes what is free.
         number = stack.enter_context(port(host, settings.images_port if environ.get("IMAGES_PORT") else 0))
@@ -105,7 +107,7 @@ def run(environ: Mapping[str, str], say: Callable[[str], object]) -> None:
         drawn_by = stack.enter_context(provider(environ, say))
         known = {**drawn_by, **environ, **_no_proxy(environ), "DATABASE_URL": url, "IMAGES_PORT": str(number)}
         say(f"the provider is at {known.get('OPENAI_BASE_URL') or 'OpenAI'}")
-        address = f"http://{f'[{host}]' if ':' in host else host}:{number}"
+        address = f"http://{f'[{seen}]' if ':' in seen else seen}:{number}"
         _migrate(known, ends)
         parts = [Part(name, known, say, _STOPS_WITHIN + settings.images_drain_seconds) for name in PARTS]
         for part in parts:
