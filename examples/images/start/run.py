@@ -29,7 +29,7 @@ _DRAIN = "3"
 PARTS = ("worker", "api")
 
 _LOOPBACK = "127.0.0.1"
-_ANSWERS_WITHIN = 30.0
+_ANSWERS_WITHIN = 60.0
 # On top of what the worker's jobs may take to end.
 _STOPS_WITHIN = 8.0
 _AGAIN_AFTER = 1.0

@@ -27,7 +27,7 @@ from examples.images.start.home import Home
 from examples.images.start.port import NoPortError, port
 
 ROOT = Path(__file__).parents[3]
-WITHIN = 30.0
+WITHIN = 60.0
 
 # What tells of children and of their end is Linux's own.
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -161,7 +161,7 @@ def test_all_of_it_comes_up_goes_on_and_leaves_nothing(start: Callable[..., Star
 
 def test_killed_it_leaves_no_process(start: Callable[..., Started]) -> None:
     """
-    Nobody can stop what it has started any more, so the kernel does: a worker that looks for jobs, and an API on its way.
+    Nobody can stop what it has started any more, so the kernel does: a worker at work, and an API on its way.
     """
     # With a provider of its own it has no visitor. With jobs in hand a worker tries for seconds to give them back.
     example = start(OPENAI_BASE_URL="http://127.0.0.1:9/v1", OPENAI_API_KEY="none")
