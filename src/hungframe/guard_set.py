@@ -236,3 +236,10 @@ class GuardSet:
             return known[self._chooser.choose([member for _, member in known], self._now())][0]
         read = several(keys)
         return read[self._chooser.choose([members.peek(key) for key in read], self._now())]
+
+
+def guards_in(guards: GuardSet) -> list[Guard]:
+    """
+    The guards that a set has now, the last used last, for those that look at them without using them.
+    """
+    return [member.guard for _, member in guards._members.known()]  # pyright: ignore[reportPrivateUsage]

@@ -71,8 +71,8 @@ class Members:
         now: Tells seconds.
     """
 
-    __slots__ = ("__weakref__", "_each_key", "_gone", "_heard_by", "_lock", "_look_at", "_making", "_most", "_name", "_now",
-                 "_told", "by_key", "caches")  # fmt: skip
+    __slots__ = ("__weakref__", "_each_key", "_gone", "_heard_by", "_lock", "_look_at", "_making", "_most", "_name",
+                 "_now", "_told", "by_key", "caches")  # fmt: skip
 
     def __init__(self, name: str, each_key: EachKey, most: int, now: Callable[[], float]) -> None:
         self._name = name
