@@ -99,7 +99,12 @@ def scene(until: threading.Event, **settings: object) -> HealthApp:
     A page of three guards: one that is well again, one whose provider hangs, one that is asked for less.
     """
     well = Past("openai-images", seed=4, budget=TokenBucket(capacity=60, refill_every=3))
-    hangs = Past("stability-ai", seed=2, timeout=AdaptiveTimeout(initial=0.1, floor=0.1, ceiling=0.12), breaker=CircuitBreaker(window=10, open_for=100))
+    hangs = Past(
+        "stability-ai",
+        seed=2,
+        timeout=AdaptiveTimeout(initial=0.1, floor=0.1, ceiling=0.12),
+        breaker=CircuitBreaker(window=10, open_for=100),
+    )
     busy = Past("replicate[eu]", seed=3, budget=TokenBucket(capacity=10, refill_every=45), bulkhead=8)
     page = app(well.guard, hangs.guard, busy.guard, **settings)  # type: ignore[arg-type]
 

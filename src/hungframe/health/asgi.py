@@ -54,7 +54,11 @@ class HealthApp:
         if kind == "lifespan":
             await self._live(receive, send)
         elif kind == "http":
-            await self._answer(scope, receive, send)
+            try:
+                await self._answer(scope, receive, send)
+            except OSError:
+                # Servers say so where who asked has gone.
+                return
         elif kind == "websocket":
             await send({"type": "websocket.close", "code": 1000})
         else:
@@ -86,7 +90,11 @@ class HealthApp:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(_until_gone, receive, group.cancel_scope)
-                await self._stream(send)
+                try:
+                    await self._stream(send)
+                except OSError:
+                    # As above, and here within a group, which would wrap it.
+                    pass
                 group.cancel_scope.cancel()
         finally:
             self.viewers -= 1
@@ -98,22 +106,18 @@ class HealthApp:
         begun_at = sent_at = time.monotonic()
         version = -1
         begins = STREAM_BEGINS
-        try:
-            while not (self._closed or _server_stops()) and time.monotonic() - begun_at < _STREAM_FOR:
-                view = self._feed.look()
-                message = b""
-                if view.version != version:
-                    message = begins + view.message
-                elif time.monotonic() - sent_at >= BEAT_EVERY:
-                    message = BEAT
-                if message:
-                    await send({"type": "http.response.body", "body": message, "more_body": True})
-                    version, sent_at, begins = view.version, time.monotonic(), b""
-                await anyio.sleep(EVERY)
-            await send({"type": "http.response.body", "body": b""})
-        except OSError:
-            # Servers say so where the viewer has gone.
-            return
+        while not (self._closed or _server_stops()) and time.monotonic() - begun_at < _STREAM_FOR:
+            view = self._feed.look()
+            message = b""
+            if view.version != version:
+                message = begins + view.message
+            elif time.monotonic() - sent_at >= BEAT_EVERY:
+                message = BEAT
+            if message:
+                await send({"type": "http.response.body", "body": message, "more_body": True})
+                version, sent_at, begins = view.version, time.monotonic(), b""
+            await anyio.sleep(EVERY)
+        await send({"type": "http.response.body", "body": b""})
 
 
 async def _until_gone(receive: _Receive, scope: anyio.CancelScope) -> None:

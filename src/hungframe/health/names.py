@@ -18,7 +18,7 @@ def shown(name: str) -> str:
     >>> shown("openai-images[us-central1-a/gpt-image-1]")
     'openai-images[us-central1-a/gpt-image-1]'
     >>> shown("images[sk-proj-4f9a8b7c6d5e4f3a2b1c]")
-    'images[sk-...1c20]'
+    'images[sk-...b8d3]'
     """
     return _SECRET.sub(_short, name)
 

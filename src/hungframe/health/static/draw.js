@@ -90,7 +90,8 @@ export function latency(svg, guard, width) {
   // Whole decades, so that the scale stands still while calls come and go.
   const low = Math.floor(Math.log10(Math.min(...values, ...lines, 0.1)) + 1e-9);
   const high = Math.max(Math.ceil(Math.log10(Math.max(...values, ...lines, 1)) - 1e-9), low + 1);
-  const [left, top, bottom] = [44, 14, height - 8];
+  // The lines are named beside the calls, and not over them.
+  const [left, right, top, bottom] = [44, width - 104, 14, height - 8];
   const y = (value) => bottom - ((Math.log10(Math.max(value, 0.001)) - low) / (high - low)) * (bottom - top);
   let grid = "";
   for (let decade = 0; decade < 6; decade += 1) {
@@ -100,8 +101,6 @@ export function latency(svg, guard, width) {
     text(svg, `tick tick-${decade}`, words, left - 8, shown ? y(10 ** (low + decade)) + 4 : 0);
   }
   set(part(svg, "grid", "path"), "d", grid);
-  // The lines are named beside the calls, and not over them.
-  const right = width - 88;
   const step = (right - left - 12) / 99;
   const paths = Object.fromEntries(Object.keys(OUTCOMES).map((outcome) => [outcome, ""]));
   calls.forEach(([, , outcome], place) => {
