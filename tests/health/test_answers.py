@@ -256,6 +256,7 @@ def test_no_guard_yet() -> None:
         ((Guard("a"),), {"label": "x"}, TypeError, "label must be a function or None, got 'x'"),
         ((Guard("a"),), {"most": 0}, ValueError, "most must be"),
         ((Guard("a"),), {"operator_token": "secret"}, ValueError, "at least 16 characters, got 6"),
+        ((Guard("a"),), {"operator_token": "s\u00e9same, ouvre-toi!"}, ValueError, "must be printable ASCII"),
         ((Guard("a"),), {"operator_token": 5}, TypeError, "operator_token must be a string or None, got a int"),
     ],
 )

@@ -10,10 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -21,29 +18,10 @@ import pytest
 
 from hungframe import Guard
 from hungframe.health import app
+from tests.health.serving import served
 
 MOUNT = "/internal/gen-health"
 HTML = {"Accept": "text/html"}
-
-
-@contextmanager
-def served(application: Any) -> Iterator[int]:
-    """
-    Serve it with uvicorn from a thread; gives the port.
-    """
-    uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-    config = uvicorn.Config(application, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join(10)
 
 
 def get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
@@ -231,6 +209,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from hungframe import Guard
 from hungframe.health import app
+from tests.health.serving import served
 
 service = Starlette(routes=[Mount("/health", app(Guard("images")))])
 uvicorn.run(service, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")

@@ -45,6 +45,9 @@ class Operator:
                 f"operator_token must have at least {_LEAST_TOKEN} characters, got {len(token)}; "
                 f"make one with secrets.token_urlsafe()"
             )
+        if not (token.isascii() and token.isprintable() and token == token.strip()):
+            # Not repeated here: errors end up in logs.
+            raise ValueError("operator_token must be printable ASCII without spaces around it, as it travels in a header")
         self._feed = feed
         self._token = _digest(token)
         # The same in each worker process of a service.

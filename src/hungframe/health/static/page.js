@@ -158,7 +158,7 @@ byId("operate")?.addEventListener("submit", async (event) => {
   try {
     const answer = await fetch("operate", {
       method: "POST",
-      headers: { Authorization: `Bearer ${encodeURI(token) === token ? token : ""}` },
+      headers: { Authorization: `Bearer ${/^[ -~]*$/.test(token) ? token : ""}` },
       body: new URLSearchParams(form),
     });
     const told = await answer.json();
