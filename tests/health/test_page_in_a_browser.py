@@ -110,6 +110,9 @@ class Page:
             time.sleep(0.02)
         return found
 
+    def until_there_are_guards(self, count: int) -> None:
+        self.until(lambda: self.js("return document.querySelectorAll('.guard').length") == count)
+
     def console(self) -> list[str]:
         """
         What the console has that is no information.
@@ -185,7 +188,7 @@ def test_lets_nothing_in(driver: Any) -> None:
         )
         page.until(lambda: len(page.js("return violations")) >= 2)
         assert page.js("return window.hacked === undefined")
-        assert all(each.startswith("script-src") or each.startswith("img-src") for each in page.js("return violations"))
+        assert all(each.startswith(("script-src", "img-src")) for each in page.js("return violations"))
         page.console()
 
 
@@ -227,7 +230,7 @@ def test_for_everybody(driver: Any) -> None:
         ]:
             with opened(driver, scene(until, operator_token=token)) as page:
                 page.looks(scheme, width)
-                page.until(lambda page=page: page.js("return document.querySelectorAll('.guard').length") == 3)
+                page.until_there_are_guards(3)
                 assert [] == page.violations_of_axe(), name
                 assert width == page.js("return document.documentElement.scrollWidth")
                 if pictures:
