@@ -120,6 +120,8 @@ def main() -> int:
         logging.basicConfig(level=settings.images_log_level, format=_LOG_FORMAT)
         # Each request of each client is a line of theirs.
         logging.getLogger("httpx2").setLevel(logging.WARNING)
+        # In an outage three lines a second; queue, poller and board say it once.
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
         return _COMMANDS[arguments.command](settings, arguments)
     except (SettingsError, MigrationError) as error:
         return _failed(str(error))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -29,7 +30,7 @@ from examples.images.settings import Settings, SettingsError
 from examples.images.worker.pace import Pace
 from examples.images.worker.probes import ProbeLane
 from examples.images.worker.run import Worker
-from hungframe import AdaptiveTimeout, CircuitBreaker, Guard, TokenBucket
+from hungframe import AdaptiveTimeout, CircuitBreaker, Guard, Outcome, TokenBucket
 from hungframe.events import Event
 from hungframe.ports import EventSink
 from hungframe.recovery import Prober
@@ -67,8 +68,18 @@ def guard_of(settings: Settings, prober: Prober | None = None, sinks: Sequence[E
         budget=TokenBucket(settings.images_budget, settings.images_refill_seconds),
         timeout=settings.images_timeout_seconds or AdaptiveTimeout(),
         recovery=prober,
+        classify=_outcome,
         sinks=sinks,
     )
+
+
+def _outcome(ended: object) -> Outcome | None:
+    """
+    Count a provider that refuses all of us (a key that has expired, no credit) as one that fails.
+
+    For the built-in rules a 4xx is that one caller's fault, and workers would go on asking for each job of the queue.
+    """
+    return Outcome.UNKNOWN if isinstance(ended, Exception) and drawing.is_our_fault(ended) else None
 
 
 @contextlib.asynccontextmanager
@@ -80,7 +91,8 @@ async def worker_of(settings: Settings) -> AsyncIterator[Worker]:
         SettingsError: If the model of the settings is not known.
     """
     _known(settings)
-    name = f"{socket.gethostname()}:{os.getpid()}"
+    # Two containers may have the same of both.
+    name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
     lease = settings.images_lease_seconds
     pace = Pace(concurrency=settings.images_concurrency, lease=lease, drain=settings.images_drain_seconds)
     async with contextlib.AsyncExitStack() as stack:

@@ -6,7 +6,7 @@ What the services ask of each other, as protocols and values: they import this, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -226,9 +226,12 @@ class Consumer(Protocol):
         """
         ...
 
-    async def reap(self) -> int:
+    async def reap(self, on_dead: Callable[[UUID], object] | None = None) -> int:
         """
-        Give back what dead workers hold, or bury it; returns how many.
+        Give back what dead workers hold, or bury it as `worker-died`; returns how many.
+
+        Args:
+            on_dead: Called with the id of each job that was buried.
         """
         ...
 

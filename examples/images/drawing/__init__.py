@@ -22,6 +22,16 @@ waits has become a dead letter.
 from .catalogue import CATALOGUE, Model, sizes
 from .probe import probe, probe_sync
 from .service import OpenAIImages, SyncOpenAIImages
-from .verdict import verdict
+from .verdict import is_our_fault, verdict
 
-__all__ = ["CATALOGUE", "Model", "OpenAIImages", "SyncOpenAIImages", "probe", "probe_sync", "sizes", "verdict"]
+__all__ = [
+    "CATALOGUE",
+    "Model",
+    "OpenAIImages",
+    "SyncOpenAIImages",
+    "is_our_fault",
+    "probe",
+    "probe_sync",
+    "sizes",
+    "verdict",
+]

@@ -268,17 +268,23 @@ class PostgresQueue:
         given = limits.number("seconds", seconds, at_most=limits.LONGEST_DELAY)
         await self._end("snooze", statements.SNOOZE, claim, {"seconds": given})
 
-    async def reap(self) -> int:
+    async def reap(self, on_dead: Callable[[UUID], object] | None = None) -> int:
         """
         Give back what dead workers hold, or bury it as "worker-died" when its attempts are used up; returns how many.
 
         Any number of processes may do so at once.
+
+        Args:
+            on_dead: Called with the id of each job that was buried, once it is.
         """
         total = 0
         while True:
             [row] = await self._database.rows("reap", statements.REAP, {"batch": _BATCH})
             reaped: int = row["reaped"]
             total += reaped
+            for job_id in row["dead"] or ():
+                if on_dead is not None:
+                    on_dead(job_id)
             if reaped < _BATCH:
                 return total
 

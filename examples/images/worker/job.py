@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+from uuid import UUID
 
 from examples.images.ports import (
     Claim,
@@ -37,7 +38,7 @@ Why = Literal["stopped", "lost"]
 
 
 class TellsDeadLetter(Protocol):
-    def __call__(self, claim: Claim, reason: str) -> None: ...
+    def __call__(self, job_id: UUID, reason: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ class Job:
         )
         if state == "dead":
             hands.tally.dead += 1
-            hands.buried(claim, verdict.reason)
+            hands.buried(claim.id, verdict.reason)
         elif state == "snoozed":
             hands.tally.snoozed += 1
         else:

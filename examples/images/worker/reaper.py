@@ -8,6 +8,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from uuid import UUID
 
 from examples.images.ports import Consumer
 from examples.images.worker.pace import Pace
@@ -23,6 +24,7 @@ async def reap(
     draw: Callable[[], float] = random.random,
     *,
     first: Callable[[], Awaitable[object]] | None = None,
+    on_dead: Callable[[UUID], object] | None = None,
 ) -> None:
     """
     Reap until cancelled, each time after half to one and a half of `reap_every`, so that workers do not all at once.
@@ -30,13 +32,15 @@ async def reap(
     Args:
         first: Awaited before each look: a heartbeat of one's own jobs. A worker that was stopped for longer than its
             lease, or whose loop was blocked, else takes them from itself when it wakes, and has them drawn twice.
+
+        on_dead: Told of each job that has no attempt left.
     """
     while True:
         await asyncio.sleep(pace.reap_every * (0.5 + draw()))
         if first is not None:
             await first()
         try:
-            found = await within(pace.store_within, queue.reap(), "reaping")
+            found = await within(pace.store_within, queue.reap(on_dead), "reaping")
         except Exception as error:
             _log.warning("worker %s: could not reap (%s)", name, one_line(error))
             continue

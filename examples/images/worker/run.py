@@ -9,6 +9,7 @@ import logging
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
+from uuid import UUID
 
 from examples.images.ports import (
     Claim,
@@ -80,8 +81,8 @@ class Worker:
         self._board = board
         self._probes = probes
         self._draw = draw
-        dead_letters = DeadLetters(guard.name, sinks)
-        self._hands = Hands(name, queue, images, frames, verdict, dead_letters, self._pace, self.tally, draw)
+        self._dead_letters = DeadLetters(guard.name, sinks)
+        self._hands = Hands(name, queue, images, frames, verdict, self._dead_letters, self._pace, self.tally, draw)
 
     async def run(self, stop: asyncio.Event) -> None:
         """
@@ -128,13 +129,18 @@ class Worker:
 
         loops = [
             beat(self.name, self._queue, running, self._pace),
-            reap(self.name, self._queue, self._pace, self._draw, first=own_first),
+            reap(self.name, self._queue, self._pace, self._draw, first=own_first, on_dead=self._reaped),
         ]
         if self._board is not None:
             loops.append(post(self.name, self._guard, self._board, self._pace))
         if self._probes is not None:
             loops.append(self._probes.write())
         return loops
+
+    def _reaped(self, job_id: UUID) -> None:
+        _log.warning("worker %s: job %s is dead, its workers died with it (worker-died)", self.name, job_id)
+        self.tally.dead += 1
+        self._dead_letters(job_id, "worker-died")
 
     async def _give_back(self, claim: Claim) -> None:
         """

@@ -9,8 +9,9 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from uuid import UUID
 
-from examples.images.ports import Claim, HealthBoard
+from examples.images.ports import HealthBoard
 from examples.images.worker.pace import Pace
 from examples.images.worker.waiting import one_line, within
 from hungframe import Guard
@@ -30,8 +31,8 @@ class DeadLetters:
         self._sinks = tuple(sinks)
         self._wall = wall
 
-    def __call__(self, claim: Claim, reason: str) -> None:
-        event = QueueDeadletter(self._wall(), self._guard, str(claim.id), reason)
+    def __call__(self, job_id: UUID, reason: str) -> None:
+        event = QueueDeadletter(self._wall(), self._guard, str(job_id), reason)
         for sink in self._sinks:
             try:
                 sink(event)

@@ -53,6 +53,7 @@ class MemoryQueue:
         self.beats: list[int] = []
         self.added = asyncio.Event()
         self.asked: list[tuple[str, float]] = []
+        self.dead_of_workers: list[UUID] = []
         self.down = False
         self._step = step
         self._attempts = attempts
@@ -143,9 +144,13 @@ class MemoryQueue:
         entry.attempts -= 1
         self.snoozed.append(seconds)
 
-    async def reap(self) -> int:
+    async def reap(self, on_dead: Callable[[UUID], object] | None = None) -> int:
         await self._stepped("reap")
-        return 0
+        dead, self.dead_of_workers = self.dead_of_workers, []
+        for job_id in dead:
+            if on_dead is not None:
+                on_dead(job_id)
+        return len(dead)
 
     async def wait(self, seconds: float) -> bool:
         self.waits.append(seconds)

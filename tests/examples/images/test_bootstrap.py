@@ -59,6 +59,43 @@ def test_settings_reach_the_guard() -> None:
     assert 41 < (guard.snapshot().retry_after or 0) <= 42
 
 
+def test_a_provider_that_refuses_all_of_us_opens_the_breaker(empty_database: str) -> None:
+    """
+    A key that has expired: a few calls find it out, and not one for each job; none of them has used up an attempt.
+    """
+
+    async def main() -> tuple[int, list[JobView | None]]:
+        with HostileProvider("401") as provider:
+            settings = settings_of(
+                migrated(empty_database),
+                OPENAI_BASE_URL=provider.base_url,
+                IMAGES_BUDGET="100",
+                IMAGES_REFILL_SECONDS="0.01",
+                IMAGES_TIMEOUT_SECONDS="5",
+            )
+            async with bootstrap.operator_queue_of(settings) as jobs, bootstrap.worker_of(settings) as worker:
+                ids = [(await jobs.enqueue(key(n), {**PAYLOAD, "seed": n})).id for n in range(40)]
+                stop = asyncio.Event()
+                working = asyncio.ensure_future(worker.run(stop))
+                await _until(lambda: provider.stats.requests >= 5)
+                await asyncio.sleep(0.3)
+                stop.set()
+                await working
+                return provider.stats.requests, [await jobs.get(one) for one in ids]
+
+    requests, jobs = asyncio.run(main())
+
+    assert 5 <= requests <= 5 + 4
+    assert {("queued", 0)} == {(job.state, job.attempts) for job in jobs if job}
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    until = asyncio.get_running_loop().time() + 10
+    while not true():
+        assert asyncio.get_running_loop().time() < until
+        await asyncio.sleep(0.02)
+
+
 def test_without_a_timeout_it_is_learned() -> None:
     """
     A new guard knows nothing, and gives the first calls a minute.

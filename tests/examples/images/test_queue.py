@@ -414,7 +414,8 @@ def test_the_reaper_gives_back_and_buries(jobs_database: str) -> None:
 
             await queue.claim(1)
             let_leases_run_out(jobs_database, queue)
-            assert 1 == await queue.reap()
+            dead = list[UUID]()
+            assert (1, [claim.id]) == (await queue.reap(dead.append), dead)
             job = await queue.get(claim.id)
             assert job is not None and job.detail is not None
             assert ("dead", 2, "worker-died") == (job.state, job.attempts, job.reason)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -103,6 +104,25 @@ def test_a_failed_job_ends_as_the_verdict_says(verdict: Verdict, state: str, att
             assert str(entry.id) in dead[0][0] and verdict.reason in dead[0][0] and "images" == dead[0][1]
         else:
             assert [15.0, 15.0] == queue.snoozed
+
+    run_virtual(main)
+
+
+def test_a_job_that_died_with_its_workers_is_told() -> None:
+    """
+    Whoever reaps it tells it, once: its own worker cannot.
+    """
+
+    async def main() -> None:
+        sink, queue, job = RecordingSink(), MemoryQueue(), uuid4()
+        queue.dead_of_workers.append(job)
+        worker = worker_of(queue, Draws(), sinks=[sink])
+
+        await work(worker, 70)
+
+        (event,) = sink.of("queue.deadletter")
+        assert f'"jobId": "{job}", "reason": "worker-died"' in event.to_json()
+        assert 1 == worker.tally.dead
 
     run_virtual(main)
 

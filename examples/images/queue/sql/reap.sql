@@ -17,6 +17,9 @@ reaped AS (
         detail = format('worker %%s was last heard of at %%s, in attempt %%s', worker, heartbeat_at, attempts),
         finished_at = CASE WHEN attempts >= max_attempts THEN clock_timestamp() END
     WHERE id = ANY (ARRAY(SELECT id FROM expired))
-    RETURNING ready
+    RETURNING id, ready
 )
-SELECT count(*) AS reaped, CASE WHEN bool_or(ready) THEN pg_notify('jobs', %(queue)s)::text END FROM reaped
+SELECT
+    count(*) AS reaped,
+    array_agg(id) FILTER (WHERE NOT ready) AS dead,
+    CASE WHEN bool_or(ready) THEN pg_notify('jobs', %(queue)s)::text END FROM reaped
