@@ -112,6 +112,7 @@ def test_stream() -> None:
         wait_for(lambda: len(told) == 2)
         begun = time.monotonic()
         server.close()
+        server.close()
         thread.join(2)
         assert ["closed", "forced_open", "ended"] == told
         assert time.monotonic() - begun < 1.0

@@ -170,6 +170,13 @@ def test_ends_with_the_server(how: str, backend: str, monkeypatch: pytest.Monkey
                 await page({"type": "lifespan"}, receive, send)
                 assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == told
             await viewer.until(lambda: viewer.ended, within=1.0)
+        if how == "lifespan":
+            # A server that is started again serves it again.
+            messages = [{"type": "lifespan.startup"}]
+            with pytest.raises(IndexError):
+                await page({"type": "lifespan"}, receive, send)
+            async with watching(page) as viewer:
+                await viewer.until(lambda: viewer.states())
 
     anyio.run(main, backend=backend)
 

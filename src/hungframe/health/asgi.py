@@ -33,6 +33,8 @@ class HealthApp:
         self._feed = feed
         self._routes = routes
         self._closed = False
+        # By the lifespan, which may begin anew.
+        self._stopped = False
         self.viewers = 0
         """Streams that are open now."""
 
@@ -68,10 +70,10 @@ class HealthApp:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self._closed = False
+                self._stopped = False
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                self._closed = True
+                self._stopped = True
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -99,6 +101,9 @@ class HealthApp:
         finally:
             self.viewers -= 1
 
+    def _ends(self) -> bool:
+        return self._closed or self._stopped or _server_stops()
+
     async def _stream(self, send: _Send) -> None:
         """
         Write how the guards stand, each time that it has changed; a viewer who reads slowly misses what was between.
@@ -106,7 +111,7 @@ class HealthApp:
         begun_at = sent_at = time.monotonic()
         version = -1
         begins = STREAM_BEGINS
-        while not (self._closed or _server_stops()) and time.monotonic() - begun_at < _STREAM_FOR:
+        while not self._ends() and time.monotonic() - begun_at < _STREAM_FOR:
             view = self._feed.look()
             message = b""
             if view.version != version:

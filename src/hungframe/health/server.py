@@ -106,7 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         length = self.headers.get("Content-Length", "0")
-        size = int(length) if length.isascii() and length.isdigit() else 0
+        is_length = length.isascii() and length.isdigit()
+        size = int(length) if is_length else 0
         request = Request(
             method=self.command,
             path=self.path.partition("?")[0],
@@ -115,7 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
             client=str(self.client_address[0]),
         )
         # What was not read would be taken for the next request.
-        self.close_connection = self.close_connection or size > MOST_BODY or "Transfer-Encoding" in self.headers
+        is_left = not is_length or size > MOST_BODY or "Transfer-Encoding" in self.headers
+        self.close_connection = self.close_connection or is_left
         reply = self._ours.routes.answer(request)
         self.send_response(reply.status)
         for name, value in reply.headers:
