@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from hungframe import CallTimeoutError, CircuitOpenError, Guard, Hedge, Retry, TokenBucket
-from hungframe.events import Event, QueueDeadletter
+from hungframe.events import Event, OperatorActed, QueueDeadletter
 from hungframe.recovery import Prober
 from hungframe.testing import RecordingSink, VirtualClock, hostile, run_virtual
 from tests.guard.fakes import StatusError, fail, open_by_timeouts, sleeps
@@ -29,6 +29,7 @@ def all_kinds() -> tuple[Event, ...]:
     run_virtual(_around, sink)
     asyncio.run(_blocked(sink))
     sink(QueueDeadletter(1_760_000_000.0, "images", "job-7", "no-image-url"))
+    sink(OperatorActed(1_760_000_000.0, "images", "force_open"))
     return tuple(sink.events)
 
 
