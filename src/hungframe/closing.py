@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from hungframe._core.states import NO_PERMIT
 from hungframe.abort import asyncio_driver
 from hungframe.abort.asyncio_driver import Abandoned
-from hungframe.abort.call import Call, current_call
+from hungframe.abort.call import Call, current_call, id_of
 from hungframe.abort.where import NOWHERE
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _call(engine: Engine, ended: Call) -> Call:
     call.ended = call.aborting = call.disturbed = call.slot = False
     call.where = NOWHERE
     if engine.sinks:
-        call.id = ended.id
+        call.id = id_of(ended)
     return call
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from hungframe._core.outcome import NO_STATUS, Outcome
 from hungframe.abort import asyncio_driver, wire
 from hungframe.abort.asyncio_driver import Abandoned
-from hungframe.abort.call import Call, current_call, leave
+from hungframe.abort.call import Call, current_call, id_of, leave
 from hungframe.abort.mistake import NotGuardedError
 from hungframe.asking import Asking
 from hungframe.errors import (
@@ -75,7 +75,7 @@ class Engine(Asking):
                 if len(pending) >= _MOST_PENDING:
                     self.look(now)
                 if self.sinks:
-                    self.teller.end(call.id, _SUCCESS, seconds, None)
+                    self.teller.end(id_of(call), _SUCCESS, seconds, None)
             else:
                 self.settle(call, _SUCCESS, now)
         elif type(result) in _NOT_BEGUN:
@@ -227,7 +227,7 @@ class Engine(Asking):
 
         leftover.when_ended(ended)
         if self.sinks:
-            self.teller.abandoned(call.id, len(self.orphans), str(call.where))
+            self.teller.abandoned(id_of(call), len(self.orphans), str(call.where))
         return orphan
 
     def orphan_ended(self, call: Call) -> None:

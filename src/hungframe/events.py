@@ -213,6 +213,17 @@ class BreakerChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorActed(Event):
+    """
+    An operator has set the breaker by hand, on the health page: `action` is `force_open`, `disable` or `reset`.
+    """
+
+    evt: ClassVar[str] = "operator.action"
+
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetPaused(Event):
     """
     The provider asked for a pause: nothing is granted for `paused_ms`.

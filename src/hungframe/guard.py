@@ -34,7 +34,7 @@ from hungframe.limits import DEFAULT, Default
 from hungframe.permit import GuardPermit
 from hungframe.ports import Breaker, Budget, Classifier, Clock, EventSink, RecoveryPort, TimeoutPolicy
 from hungframe.recovery.port import Recovery, attach
-from hungframe.settings import Isolate, OnEmpty, around_of, checked_timeout, engine_of, limits_of
+from hungframe.settings import Isolate, OnEmpty, around_of, checked_sink, checked_timeout, engine_of, limits_of, once
 from hungframe.snapshot import Snapshot
 from hungframe.streams import StreamCall
 
@@ -453,6 +453,30 @@ class Guard:
             )
         engine.notice(now)
         return snapshot
+
+    def subscribe(self, sink: EventSink) -> Callable[[], None]:
+        """
+        Tell *sink* every event from now on, as if it had been among `sinks`; from any thread.
+
+        Of a call that began while nobody listened nothing is told.
+
+        Returns:
+            A function that ends it; called again it does nothing.
+
+        Raises:
+            TypeError: If *sink* cannot be called.
+
+        >>> guard, told = Guard("images"), []
+        >>> unsubscribe = guard.subscribe(lambda event: told.append(event.evt))
+        >>> guard.call(str.upper, "done")
+        'DONE'
+        >>> unsubscribe()
+        >>> told
+        ['gen.request', 'gen.success']
+        """
+        engine = self._engine
+        engine.subscribe(checked_sink(sink))
+        return once(engine.unsubscribe, sink)
 
     def force_open(self) -> None:
         """

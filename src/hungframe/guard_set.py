@@ -4,6 +4,7 @@ One guard a key, where the calls to one provider go to several: regions, models,
 
 from __future__ import annotations
 
+import functools
 import random as randomness
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
 from typing import Any, TypeVar, cast, overload
@@ -16,6 +17,8 @@ from hungframe.choosing import Chooser
 from hungframe.each_key import EachKey, GuardSettings, several
 from hungframe.guard import Guard, engine_behind
 from hungframe.members import Members
+from hungframe.ports import EventSink
+from hungframe.settings import checked_sink, once
 from hungframe.snapshot import Snapshot
 
 P = ParamSpec("P")
@@ -138,6 +141,20 @@ class GuardSet:
         """
         return {key: member.guard.snapshot() for key, member in self._members.known()}
 
+    def subscribe(self, sink: EventSink) -> Callable[[], None]:
+        """
+        Tell *sink* every event of each guard from now on, of those made later as well; see `Guard.subscribe`.
+
+        Returns:
+            A function that ends it; called again it does nothing.
+
+        Raises:
+            TypeError: If *sink* cannot be called.
+        """
+        heard = functools.partial(checked_sink(sink))
+        self._members.subscribe(heard)
+        return once(self._members.unsubscribe, heard)
+
     # -- calling --------------------------------------------------------------
 
     def __call__(self, fn: F, /) -> F:
@@ -219,3 +236,10 @@ class GuardSet:
             return known[self._chooser.choose([member for _, member in known], self._now())][0]
         read = several(keys)
         return read[self._chooser.choose([members.peek(key) for key in read], self._now())]
+
+
+def guards_in(guards: GuardSet) -> list[Guard]:
+    """
+    The guards that a set has now, the last used last, for those that look at them without using them.
+    """
+    return [member.guard for _, member in guards._members.known()]  # pyright: ignore[reportPrivateUsage]

@@ -19,6 +19,7 @@ from typing import Any
 
 from hungframe.each_key import EachKey
 from hungframe.guard import Guard, engine_behind
+from hungframe.ports import EventSink
 
 _logger = logging.getLogger("hungframe")
 
@@ -70,8 +71,8 @@ class Members:
         now: Tells seconds.
     """
 
-    __slots__ = ("__weakref__", "_each_key", "_gone", "_lock", "_look_at", "_making", "_most", "_name", "_now",
-                 "_told", "by_key", "caches")  # fmt: skip
+    __slots__ = ("__weakref__", "_each_key", "_gone", "_heard_by", "_lock", "_look_at", "_making", "_most", "_name",
+                 "_now", "_told", "by_key", "caches")  # fmt: skip
 
     def __init__(self, name: str, each_key: EachKey, most: int, now: Callable[[], float]) -> None:
         self._name = name
@@ -83,6 +84,8 @@ class Members:
         # Those that were dropped and that somebody still has: whoever asks for
         # the key again gets the same one, so that no key ever has two.
         self._gone: weakref.WeakValueDictionary[Hashable, Guard] = weakref.WeakValueDictionary()
+        # Who is told the events of each guard, also of those yet to be made.
+        self._heard_by: list[EventSink] = []
         # What each decorated function keeps of the guards, to be dropped with them.
         self.caches: weakref.WeakSet[Any] = weakref.WeakSet()
         self._look_at = -math.inf
@@ -128,6 +131,8 @@ class Members:
                 return member.guard
             if guard is None:
                 guard = self._each_key.make(key)
+                for sink in self._heard_by:
+                    engine_behind(guard).subscribe(sink)
             with self._lock:
                 # Its own factory may have asked for it.
                 member = self.by_key.setdefault(key, Member(guard))
@@ -175,6 +180,29 @@ class Members:
                 over,
                 self._most,
             )
+
+    def subscribe(self, sink: EventSink) -> None:
+        """
+        Tell *sink* the events of each guard, be it made later.
+        """
+        # Nobody makes a guard meanwhile that would be missed.
+        with self._making:
+            self._heard_by.append(sink)
+            for guard in self._alive():
+                engine_behind(guard).subscribe(sink)
+
+    def unsubscribe(self, sink: EventSink) -> None:
+        """
+        Tell it to *sink* no more.
+        """
+        with self._making:
+            self._heard_by = [each for each in self._heard_by if each is not sink]
+            for guard in self._alive():
+                engine_behind(guard).unsubscribe(sink)
+
+    def _alive(self) -> list[Guard]:
+        with self._lock:
+            return [*(member.guard for member in self.by_key.values()), *self._gone.values()]
 
     def known(self) -> list[tuple[Hashable, Member]]:
         """

@@ -388,6 +388,23 @@ class Policies:
         if state in _OPEN:
             self.call_on_all()
 
+    def subscribe(self, sink: EventSink) -> None:
+        """
+        Tell *sink* as well.
+        """
+        with self.lock:
+            self.sinks = self.teller.sinks = (*self.sinks, sink)
+
+    def unsubscribe(self, sink: EventSink) -> None:
+        """
+        Tell *sink* no more; if it was told twice, once from now on.
+        """
+        with self.lock:
+            for place, known in enumerate(self.sinks):
+                if known is sink:
+                    self.sinks = self.teller.sinks = self.sinks[:place] + self.sinks[place + 1 :]
+                    return
+
     def p95(self, now: float) -> float | None:
         """
         The learned quantile; None if there is none.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from hungframe._core import check
@@ -185,6 +185,32 @@ def _cost_of(engine: Engine, cost: Asks, used: Used | None) -> Cost:
         # Most guards, and a service may keep one for each of 100,000 keys.
         return ONE
     return Cost(engine.given_budget, cost, used)
+
+
+def checked_sink(sink: EventSink) -> EventSink:
+    """
+    Return *sink* if it can be told an event.
+    """
+    if not callable(sink):
+        raise TypeError(f"sink must be a callable that takes an event, got {sink!r}")
+    return sink
+
+
+def once(do: Callable[[EventSink], None], sink: EventSink) -> Callable[[], None]:
+    """
+    Make a function that does it when it is first called, and never again.
+    """
+    left = [sink]
+
+    def end() -> None:
+        # Popping is a single step, so that of two threads one does it.
+        try:
+            taken = left.pop()
+        except IndexError:
+            return
+        do(taken)
+
+    return end
 
 
 def checked_timeout(timeout: TimeoutPolicy | float | None) -> TimeoutPolicy | float | None:

@@ -10,7 +10,7 @@ from hungframe._core.backoff import PauseBackoff
 from hungframe._core.cost import Amounts
 from hungframe._core.hint import hint_of
 from hungframe._core.outcome import Outcome, classify
-from hungframe.abort.call import Call
+from hungframe.abort.call import Call, id_of
 from hungframe.abort.mistake import NotGuardedError
 from hungframe.errors import (
     CallTimeoutError,
@@ -157,6 +157,6 @@ class Settling(Policies):
         if breaker.generation != self.breaker_seen:
             self.notice(now)
         if self.sinks:
-            self.teller.end(call.id, outcome, seconds, timed_out)
+            self.teller.end(id_of(call), outcome, seconds, timed_out)
         if outcome is _QUOTA and ended is not RESTED:
             self.rest(call.started_at, now, ended)

@@ -124,6 +124,8 @@ class Teller:
         """
         Tell how it ended: the one final event of a call that was let through.
         """
+        if not call_id:
+            return
         wall, latency = self._clock.wall(), milliseconds(seconds)
         if outcome is Outcome.SUCCESS:
             self.tell(GenSuccess(wall, self._guard, call_id, latency))
@@ -136,6 +138,8 @@ class Teller:
         """
         Tell that a callee was left behind.
         """
+        if not call_id:
+            return
         self.tell(GenAbandoned(self._clock.wall(), self._guard, call_id, orphans, where))
 
     def retry(self, outcome: Outcome, attempt: int, seconds: float, whole: str | None) -> None:

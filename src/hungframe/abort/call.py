@@ -117,6 +117,13 @@ class Call:
     """On 3.10: cancellations that have reached the callee since its deadline."""
 
 
+def id_of(call: Call) -> str:
+    """
+    What names it in events; empty where nobody listened when it began, so that nothing is told of its end either.
+    """
+    return getattr(call, "id", "")
+
+
 current_call: ContextVar[Call | None] = ContextVar("hungframe_current_call", default=None)
 
 

@@ -173,7 +173,8 @@ class Probes:
         call.outer = call.lane = call.leftover = call.wire = None
         call.ended = call.aborting = call.disturbed = call.slot = False
         call.where = NOWHERE
-        call.id = new_id() if self._engine.sinks else ""
+        # Whoever begins to listen while it runs hears of its end.
+        call.id = new_id()
         return call
 
     async def _make(self, call: Call, kind: str) -> None:
