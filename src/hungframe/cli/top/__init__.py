@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
 
 from hungframe.cli.top.asking import HealthPage
@@ -51,9 +52,8 @@ def run(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "rich":
             raise
-        raise ImportError(
-            "this command needs rich, which is not installed; `pip install 'hungframe[cli]'` brings it"
-        ) from error
+        print("hungframe top: needs rich, which is not installed: pip install 'hungframe[cli]'", file=sys.stderr)
+        return 1
     return watching.watch(page, args.interval, once=args.once, as_json=args.json)
 
 

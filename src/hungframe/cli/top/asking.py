@@ -99,7 +99,12 @@ class HealthPage:
             # 503 is what a page answers whose service is not ready.
             answer = error
         with contextlib.closing(answer):
-            return int(answer.status or 0), answer.headers.get_content_type(), answer.read(MOST_BYTES + 1)
+            body = answer.read(MOST_BYTES + 1)
+            # Who reads up to a number of bytes is not told that the connection has ended before them all.
+            missing = getattr(answer, "length", None)
+            if missing and len(body) <= MOST_BYTES:
+                raise http.client.IncompleteRead(body, missing)
+            return int(answer.status or 0), answer.headers.get_content_type(), body
 
 
 def checked(url: str) -> str:
@@ -197,6 +202,7 @@ class _StaysThere(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         here, there = urlsplit(req.full_url), urlsplit(newurl)
         if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+            fp.close()
             _refuse(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
 

@@ -56,6 +56,16 @@ def card(standing: Standing, detail: Detail, width: int, now: float, age: float,
     return lines + [Text()] * detail.gap
 
 
+def height(standing: Standing, detail: Detail) -> int:
+    """
+    How many lines that would be; drawing all guards at each detail would take longer than a look.
+    """
+    lines = 2 + min(detail.places, len(standing.left)) + min(detail.events, len(standing.events)) + detail.gap
+    if detail.rows:
+        lines += 1 + (detail.rows if standing.calls else 1) + (standing.budget is not None)
+    return lines
+
+
 def row(standing: Standing, name_width: int, age: float, plain: bool) -> Text:
     """
     Show a guard in one line.

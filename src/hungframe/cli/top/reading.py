@@ -4,10 +4,12 @@ Health documents, as this command understands them: what is missing or of anothe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+# What is larger is no number of calls or seconds, and would be an error to reckon with; NaN is no number either.
+_MOST = 1e15
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _queue(queue: object) -> list[str]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _MOST
 
 
 def _number(source: Mapping[str, Any], name: str) -> float | None:

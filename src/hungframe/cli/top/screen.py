@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
@@ -13,6 +14,8 @@ from rich.text import Text
 from hungframe.cli.top import card, words
 from hungframe.cli.top.card import Detail
 from hungframe.cli.top.reading import Reading, Standing
+
+T = TypeVar("T")
 
 # From all that there is to what a small terminal has room for; after these, one line a guard.
 _DETAILS = (
@@ -119,13 +122,12 @@ def _body(guards: Sequence[Standing], width: int, room: int | None, now: float, 
     columns = [count for count in (1, 2, 3, 4) if count == 1 or width >= count * (_CARD_WIDTH + _BETWEEN) - _BETWEEN]
     for detail in _DETAILS if room is not None else (_FULL,):
         for count in columns if room is not None else (1,):
-            each = (width - (count - 1) * _BETWEEN) // count
-            cards = [card.card(guard, detail, each, now, age, plain) for guard in guards]
-            lines = _side_by_side(cards, count, each)
-            while lines and not lines[-1].plain.strip():
-                lines.pop()
-            if room is None or len(lines) <= room:
-                return lines
+            heights = [card.height(guard, detail) for guard in guards]
+            # The last one's gap may be cut.
+            if room is None or sum(map(max, _by(heights, count))) - detail.gap <= room:
+                each = (width - (count - 1) * _BETWEEN) // count
+                cards = [card.card(guard, detail, each, now, age, plain) for guard in guards]
+                return _side_by_side(cards, count, each)
     assert room is not None
     shown = sorted(guards, key=card.gravity, reverse=True)
     name_width = max(8, min(max(len(guard.name) for guard in guards), width // 3))
@@ -138,8 +140,7 @@ def _side_by_side(cards: Sequence[list[Text]], columns: int, width: int) -> list
     if columns == 1:
         return [line for lines in cards for line in lines]
     lines: list[Text] = []
-    for first in range(0, len(cards), columns):
-        beside = cards[first : first + columns]
+    for beside in _by(cards, columns):
         for place in range(max(map(len, beside))):
             line = Text()
             for column, each in enumerate(beside):
@@ -148,6 +149,10 @@ def _side_by_side(cards: Sequence[list[Text]], columns: int, width: int) -> list
                 line.append(cell).append(" " * _BETWEEN if column + 1 < len(beside) else "")
             lines.append(line)
     return lines
+
+
+def _by(items: Sequence[T], count: int) -> list[Sequence[T]]:
+    return [items[first : first + count] for first in range(0, len(items), count)]
 
 
 def _ascii(line: Text) -> Text:

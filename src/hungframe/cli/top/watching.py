@@ -139,22 +139,28 @@ def _show(watch: Watch, console: Console) -> int:
     """
     Redraw the screen, until it is left.
     """
-    watch.ask()
-    if watch.error is not None and watch.error.is_lasting:
-        # A slip in the URL, most likely: no screen for that.
-        print(f"hungframe top: {watch.scene().url}: {watch.error}", file=sys.stderr)
-        return 1
     threading.Thread(target=watch.ask_on, name="hungframe top", daemon=True).start()
-    with Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
-        while True:
-            watch.changed.clear()
-            # By itself it would be as large as the terminal was.
-            live.update(watch.scene(), refresh=True)
-            watch.changed.wait(_REDRAW_EVERY)
+    # What is answered at once is seen at once, and a slip in the URL needs no screen.
+    watch.changed.wait(_REDRAW_EVERY)
+    if not _is_slip(watch):
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            while not _is_slip(watch):
+                watch.changed.clear()
+                live.update(watch.scene(), refresh=True)
+                watch.changed.wait(_REDRAW_EVERY)
+    print(f"hungframe top: {watch.scene().url}: {watch.error}", file=sys.stderr)
+    return 1
+
+
+def _is_slip(watch: Watch) -> bool:
+    """
+    Tell whether the first answer says that there will never be a page.
+    """
+    return watch.scene().reading is None and watch.error is not None and watch.error.is_lasting
 
 
 @contextmanager
-def _ends_by_signal() -> Generator[None]:
+def _ends_by_signal() -> Generator[None, None, None]:
     """
     Leave by SIGTERM and SIGHUP as by an exception, so that the terminal is given back as it was.
     """
