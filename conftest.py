@@ -54,6 +54,7 @@ ONCE = {
     "examples": ("test_demo",),
     # Of the docs, the reference and the tutorial are run on each.
     "explanation": tuple(path.stem for path in (ROOT / "docs" / "explanation").glob("*.md")),
+    "health": ("test_mounted", "test_page_in_a_browser"),
     "how-to": tuple(path.stem for path in (ROOT / "docs" / "how-to").glob("*.md")),
     "images": tuple(path.stem for path in (ROOT / "tests" / "examples" / "images").glob("test_*.py")),
     "guard": (

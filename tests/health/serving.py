@@ -31,5 +31,3 @@ def served(application: Any, port: int = 0) -> Iterator[int]:
     finally:
         server.should_exit = True
         thread.join(10)
-
-

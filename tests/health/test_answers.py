@@ -129,7 +129,7 @@ def test_below_a_mount() -> None:
     Whether or not the framework has cut the mount off the path; a browser that leaves the slash out is sent to it.
     """
     page = app(Guard("images"))
-    mount = {"root_path": "/internal/gen-health"}
+    mount: dict[str, Any] = {"root_path": "/internal/gen-health"}
 
     assert 200 == ask(page, "/internal/gen-health/health.json", **mount).status
     assert 200 == ask(page, "/health.json", **mount).status

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from examples.images.start import children
+from examples.images.start.home import Home
 
 # Nothing in here outlives the data directory, so that durability is only slower.
 _FAST: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -46,14 +47,19 @@ class Postgres:
         self._settings = {**_FAST, **(settings or {})}
         self._bin = _binaries()
         self._user = _unprivileged_user()
-        self._home = Path(tempfile.mkdtemp(prefix="hungframe-postgres-"))
+        self._own = Home("hungframe-data-", busy="data/postmaster.pid")
+        self._home = self._own.path
         self.data = self._home / "data"
         self.log = self._home / "log"
         self.port = _free_port()
         self.process: subprocess.Popen[bytes] | None = None
-        if self._user:
-            os.chown(self._home, *self._user)
-        self._make_data()
+        try:
+            if self._user:
+                os.chown(self._home, *self._user)
+            self._make_data()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def url(self) -> str:
@@ -99,7 +105,7 @@ class Postgres:
         Stop, and delete the data. Harmless when called again.
         """
         self.stop()
-        shutil.rmtree(self._home, ignore_errors=True)
+        self._own.delete()
 
     def __enter__(self) -> Postgres:
         try:
@@ -127,9 +133,7 @@ class Postgres:
             )
             status = made.wait()
         if status:
-            told = self.log.read_text()
-            self.close()
-            raise RuntimeError(f"initdb failed:\n{told}")
+            raise RuntimeError(f"initdb failed:\n{self.log.read_text()}")
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 
 from examples.images.settings import SettingsError, read_settings
 from examples.images.start import children
+from examples.images.start.port import NoPortError, port
 from examples.images.start.postgres import database
 from examples.images.start.provider import provider
 from examples.images.start.visitor import Visitor
@@ -25,9 +25,11 @@ from examples.images.start.visitor import Visitor
 # Whoever says Ctrl-C does not wait for images: after so many seconds the worker gives its jobs back.
 _DRAIN = "3"
 
-_USUAL_PORT = 8000
+# In the order in which they are started.
+PARTS = ("worker", "api")
+
 _LOOPBACK = "127.0.0.1"
-_ANSWERS_WITHIN = 30.0
+_ANSWERS_WITHIN = 60.0
 # On top of what the worker's jobs may take to end.
 _STOPS_WITHIN = 8.0
 _AGAIN_AFTER = 1.0
@@ -87,21 +89,27 @@ def run(environ: Mapping[str, str], say: Callable[[str], object]) -> None:
     Raises:
         SettingsError: If something is set that cannot be used; nothing was started.
 
+        NoPortError: If there is none to listen on; nothing was started.
+
         DidNotStartError: If a part of it did not start; all others are stopped.
     """
     # What is empty is not set.
     environ = {"IMAGES_DRAIN_SECONDS": _DRAIN, **{name: value for name, value in environ.items() if value}}
     settings = read_settings({**_to_come(environ), **environ})
-    host, port = settings.images_host, _port(settings.images_host, environ.get("IMAGES_PORT") or "")
+    host = settings.images_host
+    # Who listens everywhere is looked at here.
+    seen = {"0.0.0.0": _LOOPBACK, "::": "::1"}.get(host, host)
     with _until_told() as ends, contextlib.ExitStack() as stack:
+        # Without one the example takes what is free.
+        number = stack.enter_context(port(host, settings.images_port if environ.get("IMAGES_PORT") else 0))
         url = stack.enter_context(database(environ.get("DATABASE_URL")))
         say(f"Postgres is at {url}" if not environ.get("DATABASE_URL") else "Postgres is that of DATABASE_URL")
         drawn_by = stack.enter_context(provider(environ, say))
-        known = {**drawn_by, **environ, **_no_proxy(environ), "DATABASE_URL": url, "IMAGES_PORT": str(port)}
+        known = {**drawn_by, **environ, **_no_proxy(environ), "DATABASE_URL": url, "IMAGES_PORT": str(number)}
         say(f"the provider is at {known.get('OPENAI_BASE_URL') or 'OpenAI'}")
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        address = f"http://{f'[{seen}]' if ':' in seen else seen}:{number}"
         _migrate(known, ends)
-        parts = [Part(name, known, say, _STOPS_WITHIN + settings.images_drain_seconds) for name in ("worker", "api")]
+        parts = [Part(name, known, say, _STOPS_WITHIN + settings.images_drain_seconds) for name in PARTS]
         for part in parts:
             if not ends.is_set():
                 part.start()
@@ -180,30 +188,6 @@ def _until_told() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _port(host: str, wanted: str) -> int:
-    """
-    The port that is wanted, if it is free; where none is wanted the usual one, or any other if that is taken.
-
-    Raises:
-        DidNotStartError: If there is none. Asked now, for whoever holds the port might answer in our place.
-    """
-    tried = [int(wanted)] if wanted else [_USUAL_PORT, 0]
-    for one in tried:
-        try:
-            family, kind, *_, where = socket.getaddrinfo(host, one, type=socket.SOCK_STREAM)[0]
-            with socket.socket(family, kind) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(where)
-                port: int = probe.getsockname()[1]
-                return port
-        except OSError as error:
-            why = error
-    taken = f"port {wanted} of {host}" if wanted else f"a port of {host}"
-    raise DidNotStartError(
-        f"{taken} cannot be had ({why.strerror}); set IMAGES_PORT to a free one and IMAGES_HOST to an address of here"
-    )
-
-
 def main() -> int:
     """
     Run it from a terminal.
@@ -217,7 +201,7 @@ def main() -> int:
     except SettingsError as error:
         # One for each variable.
         told = str(error).splitlines()
-    except (DidNotStartError, ModuleNotFoundError, RuntimeError) as error:
+    except (NoPortError, DidNotStartError, ModuleNotFoundError, RuntimeError) as error:
         told = [str(error)]
     else:
         return 0

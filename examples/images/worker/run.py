@@ -19,7 +19,7 @@ from examples.images.ports import (
     LeaseLostError,
     Verdict,
 )
-from examples.images.worker.heartbeat import beat
+from examples.images.worker.heartbeat import beat, beat_once
 from examples.images.worker.job import Hands
 from examples.images.worker.pace import Pace
 from examples.images.worker.poller import Poller
@@ -123,9 +123,12 @@ class Worker:
         return Poller(self.name, self._guard, self._queue, running, self._give_back, self._pace, self._draw)
 
     def _beside(self, running: Running) -> list[Coroutine[Any, Any, None]]:
+        async def own_first() -> None:
+            await beat_once(self.name, self._queue, running, self._pace)
+
         loops = [
             beat(self.name, self._queue, running, self._pace),
-            reap(self.name, self._queue, self._pace, self._draw),
+            reap(self.name, self._queue, self._pace, self._draw, first=own_first),
         ]
         if self._board is not None:
             loops.append(post(self.name, self._guard, self._board, self._pace))

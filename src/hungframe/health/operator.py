@@ -13,6 +13,7 @@ import hmac
 import logging
 import secrets
 from http.cookies import CookieError, SimpleCookie
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from hungframe.events import OperatorActed
@@ -38,8 +39,9 @@ class Operator:
     """
 
     def __init__(self, feed: Feed, token: str) -> None:
-        if not isinstance(token, str):
-            raise TypeError(f"operator_token must be a string or None, got a {type(token).__name__}")
+        given: Any = token
+        if not isinstance(given, str):
+            raise TypeError(f"operator_token must be a string or None, got a {type(given).__name__}")
         if len(token) < _LEAST_TOKEN:
             raise ValueError(
                 f"operator_token must have at least {_LEAST_TOKEN} characters, got {len(token)}; "
@@ -47,7 +49,7 @@ class Operator:
             )
         if not (token.isascii() and token.isprintable() and token == token.strip()):
             # Not repeated here: errors end up in logs.
-            raise ValueError("operator_token must be printable ASCII without spaces around it, as it travels in a header")
+            raise ValueError("operator_token must be printable ASCII without spaces around it: it is sent in a header")
         self._feed = feed
         self._token = _digest(token)
         # The same in each worker process of a service.

@@ -89,7 +89,12 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Seconds for which it waits for a viewer, to read or to write.
     timeout = 20.0
-    server: _Server
+
+    @property
+    def _ours(self) -> _Server:
+        server = self.server
+        assert isinstance(server, _Server)
+        return server
 
     def log_message(self, format: str, *args: object) -> None:
         """
@@ -111,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
         # What was not read would be taken for the next request.
         self.close_connection = self.close_connection or size > MOST_BODY or "Transfer-Encoding" in self.headers
-        reply = self.server.routes.answer(request)
+        reply = self._ours.routes.answer(request)
         self.send_response(reply.status)
         for name, value in reply.headers:
             self.send_header(name, value)
@@ -129,14 +134,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(reply.body)
             return
         viewer = object()
-        self.server.viewers.add(viewer)
+        self._ours.viewers.add(viewer)
         try:
             self._stream()
         finally:
-            self.server.viewers.discard(viewer)
+            self._ours.viewers.discard(viewer)
 
     def _stream(self) -> None:
-        feed, stopping = self.server.routes.feed, self.server.stopping
+        feed, stopping = self._ours.routes.feed, self._ours.stopping
         self.wfile.write(STREAM_BEGINS)
         version, sent_at = -1, time.monotonic()
         while not self._has_gone():

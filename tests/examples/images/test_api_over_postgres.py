@@ -108,3 +108,25 @@ def test_rotten_bytes_in_the_store_are_not_served(address: str, empty_database: 
         connection.execute("UPDATE images SET content = set_byte(content, 60, get_byte(content, 60) # 1)")
     (frame,) = ask(address, "GET", "/frames")[2]["frames"]
     assert 404 == ask(address, "GET", frame["image_url"])[0]
+
+
+def test_reads_go_on_when_all_connections_are_cut(address: str, empty_database: str) -> None:
+    """
+    As after a restart of the server: each dead connection costs one answer at most, and that one says what would do.
+    """
+    ask(address, "POST", "/jobs", {"prompt": "a kite"})
+    work(empty_database, [Image(gradient(1, 2, 3), "image/png")])
+    before = ask(address, "GET", "/frames")[2]
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        cut = connection.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ).fetchone()
+
+    answers = [ask(address, "GET", path) for _ in range(6) for path in ("/frames", "/internal/gen-health")]
+
+    assert cut is not None and cut[0] > 0
+    failed = [answer for answer in answers[::2] if answer[0] != 200]
+    assert len(failed) <= cut[0] and all("/problems/unavailable" == document["type"] for _, _, document in failed)
+    assert (200, before) == answers[-2][::2] and 200 == answers[-1][0]
+    assert {200, 503} >= {status for status, _, _ in answers}

@@ -84,7 +84,7 @@ def test_an_answer_without_an_image_is_a_dead_letter_at_once(
     sink = RecordingSink()
     modes = ["image-empty-url", "image-null-url", "image-broken-bytes", "image-error-body", "image-no-data"]
 
-    with caplog.at_level("INFO"):
+    with caplog.at_level("DEBUG"):
         rows, calls = worked_on(empty_database, modes, Guard("images", breaker=None), sink, JOBS)
 
     assert [("dead", "no-image-url", 1)] * JOBS == [row[:3] for row in rows]
