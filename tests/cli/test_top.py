@@ -178,6 +178,16 @@ def test_what_is_no_page(answer: bytes, said: str, capsys: pytest.CaptureFixture
     assert "secret" not in told.err and "key=1" not in told.err
 
 
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_slip_in_the_url(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    It ends also what would go on for ever: what answers so at the first look will not be a page at the second.
+    """
+    with answering(http("404 Not Found")) as (url, asked):
+        assert 1 == cli.main(["top", url, *more])
+    assert 1 == len(asked) and "HTTP 404" in capsys.readouterr().err
+
+
 def test_https_without_tls() -> None:
     """
     As any TLS error, it is told in one line.

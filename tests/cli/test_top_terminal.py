@@ -178,15 +178,6 @@ def test_terminals_of_less(environment: dict[str, str], is_live: bool) -> None:
     assert not colours
 
 
-def test_a_slip_in_the_url() -> None:
-    """
-    It is told without a screen.
-    """
-    with serve(Guard("images")) as server, terminal([server.url + "nowhere"]) as top:
-        assert 1 == top.end()
-        assert "HTTP 404" in top.written and FIRST_SCREEN not in top.written
-
-
 def test_ctrl_c_while_the_page_hangs() -> None:
     """
     Nobody waits for an answer that does not come.

@@ -15,7 +15,7 @@ from hungframe.cli.top.reading import Standing
 
 _LABEL = 12
 # The right column, what stands beside a drawing: in narrow and in wide terminals.
-_ASIDE, _WIDE_ASIDE, _WIDE = 32, 46, 120
+_ASIDE, _WIDE_ASIDE, _WIDE = 32, 42, 100
 
 
 class Detail(NamedTuple):
@@ -72,8 +72,11 @@ def row(standing: Standing, name_width: int, age: float, plain: bool) -> Text:
     """
     style = drawing.STYLES.get(standing.state, "")
     name = standing.name if len(standing.name) <= name_width else standing.name[: name_width - 1] + "~"
-    line = Text(f"{drawing.shape(standing.state, plain)} ", style)
-    line.append(f"{name:<{name_width}}", "bold").append(f" {_state(standing):<11}", style)
+    line = Text.assemble(
+        (f"{drawing.shape(standing.state, plain)} ", style),
+        (f"{name:<{name_width}}", "bold"),
+        (f" {_state(standing):<11}", style),
+    )
     line.append(f" {standing.in_flight:>4} in flight {standing.failure_rate * 100:>4.0f} % failing")
     if standing.orphans:
         line.append(f"  {standing.orphans} left behind", drawing.STYLES["bad"])
@@ -110,8 +113,12 @@ def _next(standing: Standing, age: float) -> str:
 
 def _title(standing: Standing, age: float, plain: bool) -> Text:
     style = drawing.STYLES.get(standing.state, "")
-    title = Text(f"{drawing.shape(standing.state, plain)} ", style)
-    title.append(standing.name, "bold").append("  ").append(_state(standing), style)
+    title = Text.assemble(
+        (f"{drawing.shape(standing.state, plain)} ", style),
+        (standing.name, "bold"),
+        "  ",
+        (_state(standing), style),
+    )
     following = _next(standing, age)
     return title.append(f", {following}") if following else title
 
@@ -184,7 +191,7 @@ def _left(standing: Standing, places: int, age: float) -> list[Text]:
     for where, ages in standing.left[:places]:
         oldest = words.long(ages[0] + age)
         told = f"for {oldest}" if len(ages) == 1 else f"{len(ages):,} for up to {oldest}"
-        line = Text(f"  {'hang' if not lines else '':<{_LABEL - 2}}", "dim")
+        line = Text.assemble((f"  {'hang' if not lines else '':<{_LABEL - 2}}", "dim"))
         lines.append(line.append(f"{told}: ", drawing.STYLES["bad"]).append(words.place(where) or "nobody knows where"))
     if lines and len(standing.left) > places:
         lines[-1].append(f"; and in {len(standing.left) - places} more places", "dim")
@@ -197,6 +204,6 @@ def _events(standing: Standing, most: int) -> list[Text]:
         grave, told = words.sentence(event)
         ts, count = event.get("ts"), event.get("count")
         at = words.clock(ts) if isinstance(ts, (int, float)) else ""
-        line = Text(f"  {at:<{_LABEL - 2}}", "dim").append(told, drawing.STYLES[grave])
+        line = Text.assemble((f"  {at:<{_LABEL - 2}}", "dim"), (told, drawing.STYLES[grave]))
         lines.append(line.append(f" x {count:,}", "dim") if isinstance(count, int) and count > 1 else line)
     return lines

@@ -93,7 +93,7 @@ def lines_of(scene: Scene, width: int, height: int | None, plain: bool) -> list[
 
 def _head(scene: Scene, width: int) -> Iterator[Text]:
     reading = scene.reading
-    head = Text("hungframe top  ", "bold").append(scene.url)
+    head = Text.assemble(("hungframe top  ", "bold"), scene.url)
     if reading is not None and scene.away is None:
         head.append("  ")
         head.append("ready", "green") if reading.ready else head.append("NOT READY", "bold red")
