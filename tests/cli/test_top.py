@@ -102,6 +102,32 @@ def test_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert not any(line.endswith(" ") for line in told.out.splitlines())
 
 
+@pytest.mark.parametrize("more, seen", [([], "images  Closed"), (["--json"], '"name":"images"')])
+def test_without_a_terminal(
+    more: list[str], seen: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Each look is written below the last; a page that is away is told of, and asked again; Ctrl-C is how one leaves.
+    """
+    guard = images()
+    servers = [serve(guard)]
+    url, port = servers[0].url, int(servers[0].port)
+    between = iter([servers[0].close, lambda: servers.append(serve(guard, port=port)), None])
+
+    def wait(seconds: float) -> None:
+        do = next(between)
+        if do is None:
+            raise KeyboardInterrupt
+        do()
+
+    monkeypatch.setattr("hungframe.cli.top.watching.wait", wait)
+    assert 0 == cli.main(["top", url, *more])
+    servers[-1].close()
+    told = capsys.readouterr()
+    assert 2 == told.out.count(seen)
+    assert f"hungframe top: {url}: connection refused: nobody listens there\n" == told.err
+
+
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     """
     `--json` hands the document on, as one line.

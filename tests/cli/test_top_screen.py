@@ -102,7 +102,7 @@ def test_time_moves_on() -> None:
     assert "next call is the probe" in text_of(document(guard()), age=20.0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     width=st.integers(10, 250),
     height=st.integers(1, 70),
@@ -209,7 +209,7 @@ ANY = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(name=st.sampled_from(sorted(guard())), value=ANY, top=ANY, plain=st.booleans())
 def test_whatever_the_page_says(name: str, value: Any, top: Any, plain: bool) -> None:
     """

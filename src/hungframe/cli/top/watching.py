@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from time import sleep as wait
 from types import FrameType
 from typing import Any
 
@@ -67,7 +68,7 @@ class Watch:
         while True:
             next_at = time.monotonic() + self._interval
             self.ask()
-            time.sleep(max(0.0, next_at - time.monotonic()))
+            wait(max(0.0, next_at - time.monotonic()))
 
     def scene(self) -> Scene:
         """
@@ -121,7 +122,7 @@ def _write(watch: Watch, interval: float, once: bool, written: Callable[[Watch],
         if once:
             return 0
         is_first = False
-        time.sleep(max(0.0, next_at - time.monotonic()))
+        wait(max(0.0, next_at - time.monotonic()))
 
 
 def _as_line(watch: Watch) -> str:
