@@ -225,6 +225,29 @@ def test_whatever_the_page_says(name: str, value: Any, top: Any, plain: bool) ->
         text_of(told, plain=plain)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [10**400, 1e308, float("inf"), float("nan"), -(10**400), True, "1", None, [], {}],
+    ids=lambda value: repr(value)[:8],
+)
+def test_numbers_that_are_none(value: Any) -> None:
+    """
+    Python's JSON knows numbers that cannot be reckoned with.
+    """
+    event = {"evt": "gen.fail", "kind": "timeout", "ts": value, "count": value, "latencyMs": value, "where": value}
+    opened = {"evt": "breaker.state", "state": "open", "failureRate": value}
+    paused = {"evt": "budget.paused", "pausedMs": value}
+    numbers = {name: value for name, each in guard().items() if isinstance(each, (int, float))}
+    more: dict[str, Any] = {
+        "events": [event, opened, paused],
+        "calls": [[value, value, "success"]],
+        "states": [[value, "open"]],
+        "orphan_calls": [{"age": value, "where": "a.py:1 in f"}],
+    }
+    drawn = text_of(document(guard(**numbers, **more), ts=value, hidden=value), 120, 40)
+    assert "images  Open" in drawn and "No answer after some time" in drawn
+
+
 def test_the_workers_of_the_images_example() -> None:
     """
     /internal/gen-health of examples/images, which has a snapshot a worker, reads as well.

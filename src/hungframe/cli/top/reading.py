@@ -113,7 +113,11 @@ def _standing(guard: Mapping[str, Any]) -> Standing:
         calls=tuple((row[1], clean(row[2])) for row in _rows(guard, "calls", 3) if _is_number(row[1])),
         states=tuple((row[0], clean(row[1])) for row in _rows(guard, "states", 2) if _is_number(row[0])),
         events=tuple(
-            {key: clean(each) if isinstance(each, str) else each for key, each in event.items()}
+            {
+                key: clean(each) if isinstance(each, str) else each
+                for key, each in event.items()
+                if isinstance(each, str) or _is_number(each)
+            }
             for event in _maps(guard, "events")
         ),
     )
