@@ -33,6 +33,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 # What holds alike on any Python, being of a library or of a kernel, or takes long: `make matrix` leaves it out.
 ONCE = {
     "abort": ("test_no_frame_kept_around",),
+    "cli": ("test_top_screen", "test_top_terminal"),
     "core": (
         "test_breaker_machine",
         "test_bucket_machine",

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "alerts": "write alert rules for Prometheus",
     "dashboard": "write a dashboard for Grafana",
+    "top": "show a health page in the terminal",
 }
 """Name and what it does, of each command."""
 
