@@ -4,21 +4,28 @@ The pytest plugin: it costs a suite nothing that does not use it, brings the tes
 
 from __future__ import annotations
 
-import importlib.metadata
+import gc
 import importlib.util
+import threading
+import time
+import weakref
 
 import anyio.pytest_plugin  # noqa: F401
 import pytest
 import trio  # noqa: F401
 
-from hungframe import testing  # noqa: F401
+from hungframe import CallTimeoutError, Guard, testing  # noqa: F401
+from hungframe.abort.orphans import all_running
+from hungframe.guard import engine_behind
 
 # What is imported here stays when a run within this process ends; else each would import all of it anew.
 pytest_plugins = "pytester"
 
-# Where hungframe is installed, pytest finds the plugin by itself.
-INSTALLED = any(found.name == "hungframe" for found in importlib.metadata.entry_points(group="pytest11"))
-PLUGIN = () if INSTALLED else ("-p", "pytest_hungframe")
+# Where hungframe is installed pytest finds the plugin by itself, and this says nothing new.
+PLUGIN = ("-p", "pytest_hungframe")
+
+# They would be set up, and hypothesis imported anew, for each run within this process.
+WITHOUT = tuple(f"-pno:{name}" for name in ("cacheprovider", "hypothesispytest", "pytest_cov", "xdist"))
 
 # A callee that outlives its deadline until it is let go, so that no test waits for one.
 LEAVES = """
@@ -45,7 +52,7 @@ def end_them():
 
 def run(pytester: pytest.Pytester, source: str, *args: str) -> pytest.RunResult:
     pytester.makepyfile(source)
-    return pytester.runpytest_inprocess(*PLUGIN, "--strict-markers", "-p", "no:cacheprovider", *args)
+    return pytester.runpytest_inprocess(*PLUGIN, *WITHOUT, "--strict-markers", *args)
 
 
 def test_fixtures(pytester: pytest.Pytester) -> None:
@@ -102,7 +109,7 @@ def test_fixtures(pytester: pytest.Pytester) -> None:
 
 def test_orphan_fails(pytester: pytest.Pytester) -> None:
     """
-    A marked test that leaves a callee fails, and is told the guard, the place and what to do; its successor is not blamed.
+    A marked test that leaves a callee fails, told the guard, the place and what to do; its successor is not blamed.
     """
     result = run(
         pytester,
@@ -231,7 +238,9 @@ def test_bad_marker(pytester: pytest.Pytester) -> None:
         """,
     )
     result.assert_outcomes(passed=1, failed=2)
-    result.stdout.fnmatch_lines(["no_orphans takes wait=<seconds> only*", "no_orphans(wait=...) must be a number*'long'"])
+    result.stdout.fnmatch_lines(
+        ["no_orphans takes wait=<seconds> only*", "no_orphans(wait=...) must be a number*'long'"]
+    )
 
 
 ASYNC = """
@@ -239,42 +248,66 @@ import pytest
 from hungframe import CallTimeoutError, Guard
 from hungframe.testing import hostile
 
-async def leave():
-    with pytest.raises(CallTimeoutError):
-        await Guard("images", timeout=0.02, grace=0.01).acall(hostile.ignores_close, 0.2)
-
-{}
+{marker}
 @pytest.mark.no_orphans(wait=0.01)
 async def test_leaves():
-    await leave()
+    with pytest.raises(CallTimeoutError):
+        await Guard("images", timeout=0.02, grace=0.01, isolate={isolate!r}).acall(hostile.{callee}, 0.3)
 
-{}
+{marker}
 @pytest.mark.no_orphans(wait=0.01)
 async def test_clean():
-    await Guard("images").acall(hostile.ignores_close, 0.01)
+    await Guard("images", isolate={isolate!r}).acall(hostile.{callee}, 0.01)
 """
+ASYNCIO_SCOPE = ("-o", "asyncio_default_fixture_loop_scope=function")
 
 
+# A loop of trio ends only when the tasks left on it have, so there the callee is one in a thread.
 @pytest.mark.parametrize(
-    "package, marker, options",
+    "package, marker, isolate, callee, options",
     [
-        ("anyio", "@pytest.mark.anyio", ("-k", "asyncio")),
-        ("anyio", "@pytest.mark.anyio", ("-k", "trio")),
-        ("pytest_asyncio", "@pytest.mark.asyncio", ("-o", "asyncio_default_fixture_loop_scope=function")),
-        ("pytest_trio", "@pytest.mark.trio", ()),
+        ("anyio", "anyio", "auto", "ignores_close", ("-k", "asyncio")),
+        ("anyio", "anyio", "thread", "blocks", ("-k", "trio")),
+        ("pytest_asyncio", "asyncio", "auto", "ignores_close", ASYNCIO_SCOPE),
+        ("pytest_trio", "trio", "thread", "blocks", ()),
     ],
     ids=["anyio-asyncio", "anyio-trio", "pytest-asyncio", "pytest-trio"],
 )
-def test_event_loops(pytester: pytest.Pytester, package: str, marker: str, options: tuple[str, ...]) -> None:
+def test_event_loops(
+    pytester: pytest.Pytester, package: str, marker: str, isolate: str, callee: str, options: tuple[str, ...]
+) -> None:
     """
-    Under each plugin that runs async tests, a callee that was left on its loop is found.
+    Under each plugin that runs async tests, a callee that was left is found.
     """
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
-    result = run(pytester, ASYNC.format(marker, marker), *options)
+    source = ASYNC.format(marker=f"@pytest.mark.{marker}", isolate=isolate, callee=callee)
+    result = run(pytester, source, *options)
     outcomes = result.parseoutcomes()
     assert (1, 1) == (outcomes.get("failed"), outcomes.get("passed"))
-    result.stdout.fnmatch_lines(["the test has left 1 callee*", "  guard 'images': *ignores_close*"])
+    result.stdout.fnmatch_lines(["the test has left 1 callee*", f"  guard 'images': *{callee}*"])
+
+
+def test_guards_end() -> None:
+    """
+    A guard that has left callees, and is gone, is not kept by the list in which they are looked for.
+    """
+    let_go = threading.Event()
+    guard = Guard("ending", timeout=0.02, grace=0.01)
+    with pytest.raises(CallTimeoutError) as caught:
+        guard.call(let_go.wait, 5)
+    known = weakref.ref(engine_behind(guard).orphans)
+    assert "ending" in all_running().values()
+
+    let_go.set()
+    ends_at = time.monotonic() + 5
+    while caught.value.receipt == "orphan" and time.monotonic() < ends_at:
+        time.sleep(0.001)
+    assert "ending" not in all_running().values()
+    del guard, caught
+    while known() is not None and time.monotonic() < ends_at:
+        gc.collect()
+    assert known() is None
 
 
 def test_unittest(pytester: pytest.Pytester) -> None:
@@ -310,8 +343,7 @@ def test_costs_nothing(pytester: pytest.Pytester) -> None:
             assert not [name for name in sys.modules if name.partition(".")[0] == "hungframe"]
         """
     )
-    # Without anyio's own plugin there is nobody else who would import anything of it.
-    result = pytester.runpytest_subprocess(*PLUGIN, "--strict-markers", "-o", "hungframe_no_orphans=true")
+    result = pytester.runpytest_subprocess(*PLUGIN, *WITHOUT, "--strict-markers", "-o", "hungframe_no_orphans=true")
     result.assert_outcomes(passed=1)
 
 
@@ -332,7 +364,7 @@ def test_clean(hostile_provider):
     pass
 """
     )
-    result = pytester.runpytest_subprocess(*PLUGIN, "-n", "1", "--strict-markers")
+    result = pytester.runpytest_subprocess(*PLUGIN, "-n1", "-pno:hypothesispytest", "--strict-markers")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["the test has left 1 callee*"])
 
@@ -348,7 +380,8 @@ def test_coverage_measures_imports(pytester: pytest.Pytester) -> None:
             pass
         """
     )
-    result = pytester.runpytest_subprocess(*PLUGIN, "--cov=hungframe.testing.sinks", "--cov-report=term-missing")
+    options = ("-pno:hypothesispytest", "--cov=hungframe.testing.sinks", "--cov-report=term-missing")
+    result = pytester.runpytest_subprocess(*PLUGIN, *options)
     result.assert_outcomes(passed=1)
     assert "already imported" not in result.stdout.str() + result.stderr.str()
     result.stdout.fnmatch_lines(["*sinks.py*"])
