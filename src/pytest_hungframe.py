@@ -162,7 +162,7 @@ def _left_by(item: pytest.Item) -> str:
     lines = [f"the test has left {_callees(len(left))}, {wait:g} s after its end:"]
     lines += [f"  guard {guard!r}: {orphan.where}" for orphan, guard in left.items()]
     lines.append(
-        "Have the callee end at its deadline (let cancellations through, give its client a timeout, isolate='process'), "
+        "Have it end at its deadline (let cancellations through, give its client timeouts, isolate='process'), "
         "or end what it waits for before the test does. If it ends by itself, but later: "
         "@pytest.mark.no_orphans(wait=<seconds>). If it is meant to stay: @pytest.mark.may_leave_orphans."
     )
