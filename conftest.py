@@ -78,7 +78,7 @@ ONCE = {
         "test_schema",
     ),
     # The provider itself is run on each Python by the tests of the transports.
-    "testing": tuple(path.stem for path in (ROOT / "tests" / "testing").glob("test_provider_*.py")),
+    "testing": ("test_pytest_plugin", *(path.stem for path in (ROOT / "tests" / "testing").glob("test_provider_*.py"))),
     "transport": (
         "test_abort_cancelled",
         "test_abort_connect",

@@ -118,7 +118,7 @@ class Policies:
         given = budget if isinstance(budget, Sequence) else (budget,)
         self.line_key = tuple(map(id, given)) if budget is not None else (id(self),)
         self.lanes = Lanes(self.clock)
-        self.orphans = Orphans()
+        self.orphans = Orphans(name)
         self.teller = Teller(name, self.clock, sinks, self.faults)
         self.sinks = self.teller.sinks
         # Made when they are first needed: a service may keep a guard for each

@@ -4,9 +4,14 @@ Callees that were left behind, for as long as they run.
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 
 from hungframe.abort.where import Where
+
+# The orphans of those guards that have ever left one. Entered when a callee is
+# left, so that a call which ends on time pays nothing for it.
+_known: set[weakref.ref[Orphans]] = set()
 
 
 class Orphan:
@@ -55,9 +60,10 @@ class Orphans:
     The orphans of one guard. Adding and ending are single steps on a dict, so no lock is taken.
     """
 
-    __slots__ = ("running",)
+    __slots__ = ("__weakref__", "guard", "running")
 
-    def __init__(self) -> None:
+    def __init__(self, guard: str) -> None:
+        self.guard = guard
         # With what tells of their end: held here, since the garbage collector
         # takes a weak reference that nobody holds, and its callback with it.
         self.running: dict[Orphan, object] = {}
@@ -71,6 +77,8 @@ class Orphans:
         """
         orphan = Orphan(self.running, since, where)
         self.running[orphan] = leftover
+        # One that is known already is equal, and stays.
+        _known.add(weakref.ref(self, _known.discard))
         return orphan
 
     def infos(self, now: float) -> tuple[OrphanInfo, ...]:
@@ -84,3 +92,11 @@ class Orphans:
         Drop them all: after a fork none of them runs in the child.
         """
         self.running = {}
+
+
+def all_running() -> dict[Orphan, str]:
+    """
+    Every orphan of this process that runs now, with the name of its guard.
+    """
+    known = (reference() for reference in list(_known))
+    return {orphan: one.guard for one in known if one is not None for orphan in list(one.running)}
