@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from unittest import SkipTest
 
+import hypothesis  # noqa: F401  # Before anything is frozen: it asks the collector who holds the random numbers of others.
 import pytest
 from _pytest.doctest import DoctestModule
 from sybil import Document, Example, Region, Sybil
