@@ -56,7 +56,7 @@ def tests(session: nox.Session) -> None:
     """
     session.install("--editable", ".", *nox.project.dependency_groups(PROJECT, "test"))
     session.run(
-        "pytest", "-m", "not once", "--numprocesses=3", "--dist=loadfile", *session.posargs, success_codes=[0, 1]
+        "pytest", "-m", "not once", "--numprocesses=4", "--dist=loadfile", *session.posargs, success_codes=[0, 1]
     )
     # 5: there is nothing that has failed.
     again = ["--last-failed", "--last-failed-no-failures=none"]
