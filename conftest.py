@@ -186,6 +186,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     return None
 
 
+# Of these folders, what is in ONCE.
+UNMEASURED = {"core", "images", "simulations", "testing", "typing"}
+
 _last_file: Path | None = None
 
 
@@ -207,11 +210,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """
-    Measure no coverage by the tests that one Python runs alone: simulations, processes, browsers.
-
-    Most of their time is in code that counts for nothing there, and being measured takes half as long again.
+    Measure no coverage by simulations and the example: most of their time is in code that counts for nothing there, or
+    that others reach as well, and being measured takes half as long again.
     """
-    measured = Coverage.current() if item.get_closest_marker("once") else None
+    is_measured = item.path.parent.name not in UNMEASURED or not item.get_closest_marker("once")
+    measured = None if is_measured else Coverage.current()
     if measured is not None:
         measured.stop()
     try:
