@@ -244,7 +244,8 @@ def test_cancelled_anywhere_nothing_is_lost(jobs_database: str, call: Call) -> N
                 elif state == "running" and claim is not None:
                     await queue.snooze(claim, 0)
                 turns += 1 + turns // 20
-            assert turns > 10
+            # How many it takes depends on how soon the server answers beside a turn of the loop.
+            assert turns > 5
 
     asyncio.run(main())
 
