@@ -3,8 +3,9 @@ Measure the queue of `examples/images` with 100,000 jobs queued: how long a poll
 
     python -m benchmarks.queue
 
-Polls: 20 workers, each with a connection of its own, take one job at a time and work 50 to 150 ms on it, while urgent
-jobs keep coming and 20,000 more of them wait for their time, with ranks before all others.
+Polls: 20 workers, each with a connection of its own, take one job at a time and work half a second on it (to draw an
+image takes 20 to 60), while urgent jobs keep coming and 20,000 more of them wait for their time, with ranks before all
+others.
 
 Old jobs: 10,000 of urgency 0, under a stream of the most urgent that is always more than the workers can take. By
 urgency alone none of them would ever be served, and that is measured too.
@@ -124,12 +125,12 @@ async def polls(url: str) -> tuple[list[float], float]:
         ends_at = perf_counter() + POLLS_FOR
 
         async def worker() -> None:
-            await asyncio.sleep(random.uniform(0.0, 0.1))
+            await asyncio.sleep(random.uniform(0.0, 0.5))
             while perf_counter() < ends_at:
                 begun = perf_counter()
                 [claim] = await queue.claim(1)
                 took.append((perf_counter() - begun) * 1000)
-                await asyncio.sleep(random.uniform(0.05, 0.15))
+                await asyncio.sleep(random.uniform(0.3, 0.7))
                 async with queue.completing(claim):
                     pass
 
