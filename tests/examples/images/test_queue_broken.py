@@ -244,8 +244,7 @@ def test_cancelled_anywhere_nothing_is_lost(jobs_database: str, call: Call) -> N
                 elif state == "running" and claim is not None:
                     await queue.snooze(claim, 0)
                 turns += 1 + turns // 20
-            # How many it takes depends on how soon the server answers beside a turn of the loop.
-            assert turns > 5
+            assert turns > 10
 
     asyncio.run(main())
 
