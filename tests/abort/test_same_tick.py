@@ -11,6 +11,8 @@ import pytest
 import trio
 
 from hungframe import CallTimeoutError
+from hungframe.abort.asyncio_driver import deadline_passed
+from hungframe.abort.call import Call, running_call
 from tests.abort.measure import hostile_guard
 
 STALL = 0.09
@@ -123,6 +125,47 @@ def test_one_that_goes_on_after_its_answer_is_cancelled() -> None:
 
     assert asyncio.run(main()) < 0.01 + STALL + 0.05
     assert 1 == guard.snapshot().counts["timeout"]
+
+
+def test_a_timer_that_comes_upon_a_call_twice_cancels_it_once() -> None:
+    """
+    While an answer is waited for, the lane's timer may find the call due again: it is leaving, and is left to.
+
+    On 3.10 the first cancellation, not delivered yet, was taken for one of the caller's, and came up instead of
+    `CallTimeoutError`; elsewhere the second one cut the callee's cleaning up.
+    """
+    guard = hostile_guard()
+    steps: list[str] = []
+
+    async def cleans_up() -> None:
+        call = running_call()
+        assert call is not None
+        try:
+            # Both in one turn of the loop, before the task is told of the first.
+            asyncio.get_running_loop().call_at(call.deadline + 0.001, _twice, call)
+            await asyncio.sleep(5.0)
+        except asyncio.CancelledError:
+            steps.append("told")
+            await asyncio.sleep(0)
+            deadline_passed(call)
+            await asyncio.sleep(0)
+            steps.append("cleaned up")
+            raise
+
+    async def main() -> None:
+        with pytest.raises(CallTimeoutError) as caught:
+            await guard.acall(cleans_up)
+        assert "clean" == caught.value.receipt
+
+    asyncio.run(main())
+
+    assert ["told", "cleaned up"] == steps
+    assert 1 == guard.snapshot().counts["timeout"] == sum(guard.snapshot().counts.values())
+
+
+def _twice(call: Call) -> None:
+    deadline_passed(call)
+    deadline_passed(call)
 
 
 @pytest.mark.parametrize("seconds", [0.03, 0.045, 0.07], ids=["well before", "just before", "just after"])

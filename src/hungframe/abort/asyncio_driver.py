@@ -215,7 +215,8 @@ def deadline_passed(call: Call, turn: int = 0) -> None:
     """
     Cancel the callee, unless what it waits for has just come.
     """
-    if call.ended or call.lane is None:
+    if call.ended or call.lane is None or call.aborting:
+        # The last: while an answer was waited for, the lane's timer came upon the call once more.
         return
     if call.deadline > call.limits.clock.now():
         # A stream whose item came a turn ago, and which waits for the next.
@@ -294,8 +295,6 @@ def _waits_for(call: Call) -> Any:
 
 
 def _cancel_callee(call: Call) -> None:
-    if call.ended or call.lane is None:
-        return
     disturb(call)
     if not COUNTS_CANCELS:
         # Who was cancelled a moment ago is leaving because of that, and a
