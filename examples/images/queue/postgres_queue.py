@@ -321,11 +321,22 @@ class PostgresQueue:
         heard = self._listener.heard
         parameters = {"limit": limit, "batch": _BATCH, "worker": self.worker, "lease": self.lease}
 
-        async def both(connection: AsyncConnection[Any]) -> list[Row]:
-            await self._database.execute(connection, statements.PROMOTE, parameters)
-            return await self._database.execute(connection, statements.claim(limit), parameters)
+        async def picked(connection: AsyncConnection[Any], promoted: bool) -> tuple[bool, list[Row]]:
+            rows = await self._database.execute(
+                connection, statements.claim(limit), {**parameters, "promoted": promoted}
+            )
+            # There is a row also where there is no job: for whether anything is due.
+            is_due = [row.pop("is_due") for row in rows]
+            return is_due[0], [row for row in rows if row["id"] is not None]
 
-        claims = [Claim(**row) for row in await self._database.connected("claim", both)]
+        async def in_order(connection: AsyncConnection[Any]) -> list[Row]:
+            is_due, rows = await picked(connection, promoted=False)
+            if is_due:
+                await self._database.execute(connection, statements.PROMOTE, parameters)
+                _, rows = await picked(connection, promoted=True)
+            return rows
+
+        claims = [Claim(**row) for row in await self._database.connected("claim", in_order)]
         if len(claims) < limit:
             self._looked_at = max(self._looked_at, heard)
         return claims

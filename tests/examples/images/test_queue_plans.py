@@ -36,6 +36,7 @@ PARAMETERS: dict[str, Any] = {
     "limit": 4,
     "batch": 1000,
     "worker": "w",
+    "promoted": False,
     "lease": 30.0,
     "id": _ID,
     "token": _ID,
