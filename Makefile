@@ -28,12 +28,8 @@ example: $(VENV)/.stamp-example ## Start the images example: Postgres, provider,
 	@$(BIN)/python -m examples.images start $(ARGS)
 
 test: lint ## Check style, types and layers, run all tests with branch coverage
-	$(BIN)/coverage erase
-	@# Most tests hold something to a deadline. What fails beside others is tried once more with nothing beside it,
-	@# and unmeasured: where a machine is busy, the tracer alone makes an abort late.
-	$(BIN)/pytest --cov --cov-report= --numprocesses=3 --dist=loadfile $(ARGS) || \
-	  $(BIN)/pytest --last-failed --last-failed-no-failures=none $(ARGS)
-	$(BIN)/coverage report
+	@# Not by pytest at once: what holds many calls to a deadline is to be run with nothing beside it (noxfile.py).
+	$(BIN)/nox -s here $(if $(ARGS),-- $(ARGS))
 
 lint: $(VENV)/.stamp-dev ## Check style, types and layers only
 	$(BIN)/ruff check .

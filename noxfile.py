@@ -1,5 +1,5 @@
 """
-Run the tests on every Python that hungframe serves and this machine has.
+Run the tests: all of them here, and those that may differ on every Python that hungframe serves and this machine has.
 
 A Python that is not found fails nothing; it is listed as skipped, with the reason, when all are through.
 """
@@ -10,6 +10,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +25,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
+nox.options.sessions = [f"tests-{version}" for version in VERSIONS]
 
 
 def is_python(path: str, version: str) -> bool:
@@ -50,17 +53,50 @@ def locate(version: str) -> str | None:
     return next((path for path in candidates if is_python(path, version)), None)
 
 
+# Three for two cores: many tests wait for a socket or for a process.
+BESIDE_EACH_OTHER = ["--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder"]
+
+# What pytest ends with; 5 where there is nothing to run.
+PASSED, FAILED, NONE = 0, 1, 5
+
+
+def in_turn(session: nox.Session, pytest: str, which: Sequence[str] = (), measured: Sequence[str] = ()) -> None:
+    """
+    Run tests beside each other, then those of them that failed once more by themselves, then those that are to be run
+    with nothing beside them.
+
+    Only the first are measured: where a machine is busy, the tracer alone makes an abort late.
+    """
+    if session.posargs:
+        # Somebody looks for something.
+        session.run(pytest, *BESIDE_EACH_OTHER, *session.posargs, external=True)
+        return
+    beside, alone = (["-m", " and ".join([*which, word])] for word in ("not alone", "alone"))
+    session.run(pytest, *beside, *BESIDE_EACH_OTHER, *measured, external=True, success_codes=[PASSED, FAILED])
+    again = ["--last-failed", "--last-failed-no-failures=none"]
+    session.run(pytest, *beside, *again, external=True, success_codes=[PASSED, NONE])
+    session.run(pytest, *alone, external=True)
+
+
 def tests(session: nox.Session) -> None:
     """
-    Run the tests that may differ between Pythons, without coverage; what fails beside others once more by itself.
+    Run the tests that may differ between Pythons, without coverage.
     """
     session.install("--editable", ".", *nox.project.dependency_groups(PROJECT, "test"))
-    session.run(
-        "pytest", "-m", "not once", "--numprocesses=4", "--dist=loadfile", *session.posargs, success_codes=[0, 1]
-    )
-    # 5: there is nothing that has failed.
-    again = ["--last-failed", "--last-failed-no-failures=none"]
-    session.run("pytest", "-m", "not once", *again, *session.posargs, success_codes=[0, 5])
+    in_turn(session, "pytest", which=["not once"])
+
+
+@nox.session(python=False)
+def here(session: nox.Session) -> None:
+    """
+    Run all tests on the Python that nox itself runs on, with branch coverage.
+    """
+    programs = Path(sys.executable).parent
+    if not session.posargs:
+        session.run(str(programs / "coverage"), "erase", external=True)
+    in_turn(session, str(programs / "pytest"), measured=["--cov", "--cov-report="])
+    if not session.posargs:
+        session.run(str(programs / "coverage"), "report", external=True)
 
 
 def missing(session: nox.Session, *, version: str) -> None:
