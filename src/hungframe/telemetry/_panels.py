@@ -147,10 +147,9 @@ def _calls(of: Metrics) -> tuple[Panel, ...]:
         ),
         Panel(
             "Calls in flight",
-            "Those that run, those that wait to be let in, and those that have taken suspiciously long.",
+            "Those that run, and those that have taken suspiciously long.",
             (
                 (of.sum("in_flight"), "{{guard}} in flight"),
-                (of.sum("waiting"), "{{guard}} waiting"),
                 (of.sum("suspects"), "{{guard}} suspects"),
             ),
         ),
@@ -214,6 +213,7 @@ def _rest(of: Metrics) -> tuple[Panel, ...]:
             "Budget",
             "Whole tokens that the scarcest budget has, of all processes together.",
             ((of.sum("budget_available"), "{{guard}}"),),
+            width=6,
         ),
         Panel(
             "Orphans",
@@ -222,6 +222,16 @@ def _rest(of: Metrics) -> tuple[Panel, ...]:
                 (of.sum("orphans"), "{{guard}}"),
                 (of.rate("abandoned_total"), "{{guard}} a second"),
             ),
+            width=6,
+        ),
+        Panel(
+            "Queue",
+            "Calls that wait to be let in, and those a second that were refused instead of waiting on.",
+            (
+                (of.sum("waiting"), "{{guard}} waiting"),
+                (of.rate("rejected_total", 'reason=~"budget_.*|bulkhead_full"'), "{{guard}} refused"),
+            ),
+            width=6,
         ),
         Panel(
             "Dead letters by reason",
@@ -229,6 +239,7 @@ def _rest(of: Metrics) -> tuple[Panel, ...]:
             "Jobs given up for good, since the processes began.",
             ((of.sum("dead_letters_total", by="reason"), "{{reason}}"),),
             stacked=True,
+            width=6,
         ),
         Panel(
             "Telemetry itself",
