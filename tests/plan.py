@@ -108,6 +108,8 @@ ALONE = {
     ),
 }
 
+MARKED = {"once": ONCE, "alone": ALONE}
+
 # Longest first, behind those with SDKs, so that no worker has one of them left when the others are done.
 LONG = (
     "test_no_frame_kept_around",
@@ -172,13 +174,29 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
             measured.start()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """
+    Do not even read the files that `-m` leaves out whole: to collect takes each worker as long as many of the tests.
+    """
+    asked = str(config.option.markexpr)
+    words = set(asked.split())
+    if collection_path.is_file() and words <= {"not", "and", *MARKED}:
+        for mark in MARKED.keys() & words:
+            if _is_marked(collection_path, mark) == (f"not {mark}" in asked):
+                return True
+    return None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.stem in ONCE.get(item.path.parent.name, ()):
-            item.add_marker(pytest.mark.once)
-        if item.path.stem in ALONE.get(item.path.parent.name, ()):
-            item.add_marker(pytest.mark.alone)
+        for mark in MARKED:
+            if _is_marked(item.path, mark):
+                item.add_marker(mark)
     items.sort(key=_place_of)
+
+
+def _is_marked(path: Path, mark: str) -> bool:
+    return path.stem in MARKED[mark].get(path.parent.name, ())
 
 
 def _place_of(item: pytest.Item) -> int:
