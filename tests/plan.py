@@ -97,7 +97,7 @@ ONCE = {
 # What holds hundreds of calls to a deadline of a few milliseconds, or two programs to each other: beside other tests it
 # would tell how busy the machine is.
 ALONE = {
-    "abort": ("test_a_thousand_at_once", "test_nothing_left", "test_scopes_around"),
+    "abort": ("test_a_thousand_at_once", "test_loops", "test_nothing_left", "test_outer_cancel", "test_scopes_around"),
     "cli": ("test_top_terminal",),
     "transport": (
         "test_abort_every_await",

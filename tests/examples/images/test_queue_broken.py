@@ -216,7 +216,7 @@ def test_cancelled_anywhere_nothing_is_lost(jobs_database: str, call: Call) -> N
 
     at_once: dict[str, Any] = {"backoff_base": 1e-6, "backoff_cap": 1e-6, "max_attempts": 1000}
 
-    async def main() -> None:
+    async def sweep() -> int:
         async with queue_at(jobs_database, size=1, lease=3600, **at_once) as queue:
             given = await queue.enqueue(key(1), {})
             turns, ended = 0, False
@@ -239,12 +239,19 @@ def test_cancelled_anywhere_nothing_is_lost(jobs_database: str, call: Call) -> N
                 assert state in {"running", "queued", "done"}
                 if not ended and call is CALLS["claim"]:
                     assert ("queued", 0) == await state_of(queue, given.id)
+                turns += 1 + turns // 20
                 if state == "done":
                     given = await queue.enqueue(key((1, turns)), {})
                 elif state == "running" and claim is not None:
                     await queue.snooze(claim, 0)
-                turns += 1 + turns // 20
-            assert turns > 10
+            return turns
+
+    async def main() -> None:
+        # Where this process has to wait for a core, the server has answered after fewer turns.
+        for _ in range(5):
+            if await sweep() > 10:
+                return
+        raise AssertionError("it never took more than 10 turns")
 
     asyncio.run(main())
 
