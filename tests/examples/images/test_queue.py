@@ -103,6 +103,26 @@ def test_a_job_is_queued_claimed_and_done(jobs_database: str, autocommit: bool) 
     asyncio.run(main())
 
 
+def test_a_repeat_waits_for_nobody_who_has_the_job_locked(jobs_database: str) -> None:
+    """
+    An image that takes seconds to be stored makes no client wait that asks for the same, and a repeat writes nothing.
+    """
+
+    async def main() -> None:
+        async with queue_at(jobs_database, timeout=1.0) as queue:
+            first = await queue.enqueue(key(1), {})
+            [claim] = await queue.claim(1)
+            async with queue.completing(claim) as connection:
+                cursor = await connection.execute("SELECT ctid::text FROM jobs WHERE id = %s", (first.id,))
+                before = await cursor.fetchone()
+                again = await queue.enqueue(key(1), {})
+                assert (first.id, False) == (again.id, again.created)
+                cursor = await connection.execute("SELECT ctid::text FROM jobs WHERE id = %s", (first.id,))
+                assert before == await cursor.fetchone()
+
+    asyncio.run(main())
+
+
 def test_a_repeat_finds_the_job_and_changes_nothing(jobs_database: str) -> None:
     """
     A key is one job's, whatever has become of it: a repeat neither changes its payload nor its place, nor revives it.

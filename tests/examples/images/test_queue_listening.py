@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from examples.images.queue import PostgresQueue
+from examples.images.queue import PostgresQueue, statements
 from tests.examples.images.queues import key, let_leases_run_out, new_name, opened, queue_at
 
 
@@ -83,6 +83,35 @@ def test_nothing_to_take_wakes_nobody(jobs_database: str) -> None:
             told, took = await waiter
             assert not told
             assert 0.14 <= took < 2
+
+    asyncio.run(main())
+
+
+def test_who_enqueues_the_same_at_once_hides_it_from_no_waiter(jobs_database: str) -> None:
+    """
+    The second of two has the row locked while a claim looks, which passes it over: the waiter is told once it is free.
+    """
+
+    async def main() -> None:
+        async with (
+            queue_at(jobs_database) as queue,
+            await psycopg.AsyncConnection.connect(jobs_database) as first,
+            await psycopg.AsyncConnection.connect(jobs_database) as second,
+        ):
+            await settled(queue)
+            job = {"queue": queue.name, "key": key(1), "payload": "{}"}
+            values: dict[str, Any] = {**job, "urgency": 0, "max_attempts": 5, "delay": 0.0, "boost": 60.0}
+            await first.execute(statements.ENQUEUE, values)
+            enqueuing = asyncio.ensure_future(second.execute(statements.ENQUEUE, values))
+            await asyncio.sleep(0.05)
+            await first.commit()
+            await enqueuing
+            assert await queue.wait(5)
+            assert [] == await queue.claim(1)
+
+            await second.commit()
+            assert await queue.wait(2)
+            assert 1 == len(await queue.claim(1))
 
     asyncio.run(main())
 
