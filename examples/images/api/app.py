@@ -87,7 +87,7 @@ def create_app(
             if on_close is not None:
                 await on_close()
 
-    return Starlette(
+    app = Starlette(
         routes=[
             *page_routes(image_sources),
             Route("/jobs", jobs.post, methods=["POST"]),
@@ -102,3 +102,7 @@ def create_app(
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
+    # It would name our scheme and host as the request does: who sends a Host of his own chooses where others are led,
+    # and behind a proxy that ends TLS everybody is led to http.
+    app.router.redirect_slashes = False
+    return app

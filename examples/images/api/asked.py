@@ -24,6 +24,9 @@ MAX_SEED = 2**32 - 1
 
 MAX_URGENCY = 9
 
+MAX_UNKNOWN = 10
+"""Fields that do not exist and are named; of thousands, the answer would be many times as long as what was asked."""
+
 FIELDS = ("prompt", "model", "size", "seed", "urgency")
 
 
@@ -49,11 +52,11 @@ def read_asked(document: Mapping[str, Any], catalogue: Catalogue) -> Asked:
     Raises:
         ProblemError: With everything that is wrong, and not only the first.
     """
-    errors = [
-        FieldError(field[:100], f"there is no such field; there are {', '.join(FIELDS)}")
-        for field in document
-        if field not in FIELDS
-    ]
+    unknown = [field for field in document if field not in FIELDS]
+    none_such = f"there is no such field; there are {', '.join(FIELDS)}"
+    errors = [FieldError(field[:100], none_such) for field in unknown[:MAX_UNKNOWN]]
+    if len(unknown) > MAX_UNKNOWN:
+        errors.append(FieldError("...", f"there are {len(unknown) - MAX_UNKNOWN} more that do not exist"))
     prompt = _prompt(document, errors)
     model = _choice(document, "model", catalogue.models, catalogue.default_model, errors)
     if model is None:

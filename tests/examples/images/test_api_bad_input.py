@@ -123,6 +123,17 @@ def test_all_that_is_wrong_is_told_at_once(address: str) -> None:
     assert {"prompt", "size", "seed", "urgency", "extra"} == {error["field"] for error in document["errors"]}
 
 
+def test_thousands_of_fields_that_do_not_exist_are_not_all_named(address: str) -> None:
+    """
+    The answer is no longer than what was asked, however much of it is wrong.
+    """
+    body = json.dumps({"prompt": " ", **{str(number): 1 for number in range(5_000)}})
+    document = problem(address, body)
+    assert ["0", "9", "...", "prompt"] == [document["errors"][each]["field"] for each in (0, 9, 10, 11)]
+    assert document["errors"][10]["detail"].startswith("there are 4990 more")
+    assert len(json.dumps(document)) < 4_000
+
+
 @pytest.mark.parametrize(
     "body, says",
     [
@@ -269,6 +280,8 @@ def test_a_page_that_is_none(address: str, query: str, field: str) -> None:
     [
         ("GET", "/nowhere", 404),
         ("GET", "/jobs/7", 404),
+        ("POST", "/jobs/", 404),
+        ("GET", "/frames/", 404),
         ("GET", "/jobs/00000000-0000-0000-0000-000000000000", 404),
         ("GET", "/jobs/%00", 404),
         ("GET", "/images/none.png", 404),
