@@ -4,6 +4,7 @@ What can be set from outside: environment variables, typed and checked before an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -61,7 +62,7 @@ class Settings(BaseModel):
 
     database_url: str = Field(repr=False)
     openai_api_key: SecretStr
-    openai_base_url: HttpUrl | None = None
+    openai_base_url: HttpUrl | None = Field(None, repr=False)
     images_model: str = Field("gpt-image-2", min_length=1)
     images_budget: float = Field(5.0, ge=1, le=100_000)
     images_refill_seconds: float = Field(60.0, gt=0, le=86_400)
@@ -90,6 +91,29 @@ class Settings(BaseModel):
             ) from None
         return url
 
+    @field_validator("openai_api_key")
+    @classmethod
+    def _fits_in_a_header(cls, key: SecretStr) -> SecretStr:
+        # Refused here, for each job that is asked for with it would fail as if the provider were away.
+        if not _VISIBLE.fullmatch(key.get_secret_value()):
+            raise ValueError(
+                "must be visible ASCII characters only; look for a line end or a space at its end, or quotes around it"
+            )
+        return key
+
+    @field_validator("images_host")
+    @classmethod
+    def _can_be_looked_up(cls, host: str) -> str:
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            raise ValueError(
+                "must be an address or a name of this machine, such as 127.0.0.1, ::1 or 0.0.0.0"
+            ) from None
+        return host
+
+
+_VISIBLE = re.compile("[!-~]+")
 
 # Whose value may hold a password or a key, and is never shown.
 _SECRET = frozenset({"database_url", "openai_api_key"})
@@ -114,7 +138,8 @@ def _told(name: str, message: str, given: Mapping[str, str]) -> str:
     variable = name.upper()
     if name not in given:
         return f"{variable} is not set: {_WANTED[name]}"
-    value = "(not shown)" if name in _SECRET else repr(given[name])
+    # With an "@" it may be a URL with a password, wherever somebody has put it.
+    value = "(not shown)" if name in _SECRET or "@" in given[name] else repr(given[name])
     return f"{variable} is {value}: {message.removeprefix('Value error, ').replace('Input should', 'it should')}"
 
 

@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from examples.images.settings import SettingsError, read_settings
 from examples.images.start import children
@@ -106,7 +107,7 @@ def run(environ: Mapping[str, str], say: Callable[[str], object]) -> None:
         say(f"Postgres is at {url}" if not environ.get("DATABASE_URL") else "Postgres is that of DATABASE_URL")
         drawn_by = stack.enter_context(provider(environ, say))
         known = {**drawn_by, **environ, **_no_proxy(environ), "DATABASE_URL": url, "IMAGES_PORT": str(number)}
-        say(f"the provider is at {known.get('OPENAI_BASE_URL') or 'OpenAI'}")
+        say(f"the provider is at {_shown(known.get('OPENAI_BASE_URL')) or 'OpenAI'}")
         address = f"http://{f'[{seen}]' if ':' in seen else seen}:{number}"
         _migrate(known, ends)
         parts = [Part(name, known, say, _STOPS_WITHIN + settings.images_drain_seconds) for name in PARTS]
@@ -132,6 +133,14 @@ def _to_come(environ: Mapping[str, str]) -> Mapping[str, str]:
     """
     to_come = {"DATABASE_URL": "postgresql://to-come"}
     return to_come if environ.get("OPENAI_BASE_URL") else {**to_come, "OPENAI_API_KEY": "to-come"}
+
+
+def _shown(url: str | None) -> str:
+    """
+    Leave out of a URL what may be secret: user and password, and the query.
+    """
+    parts = urlsplit(url or "")
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _no_proxy(environ: Mapping[str, str]) -> Mapping[str, str]:

@@ -24,7 +24,7 @@ def test_no_secret_is_printed() -> None:
     """
     A log line of the settings must give nobody the database.
     """
-    assert "secret" not in repr(read_settings(ENOUGH))
+    assert "secret" not in repr(read_settings({**ENOUGH, "OPENAI_BASE_URL": "http://me:secret@host/v1"}))
 
 
 def test_all_that_is_missing_is_told_at_once() -> None:
@@ -48,6 +48,13 @@ def test_all_that_is_missing_is_told_at_once() -> None:
         ("IMAGES_PORT", "http", "IMAGES_PORT is 'http': it should be a valid integer"),
         ("IMAGES_LEASE_SECONDS", "0", "IMAGES_LEASE_SECONDS is '0': it should be"),
         ("OPENAI_BASE_URL", "localhost", "OPENAI_BASE_URL is 'localhost': it should be a valid URL"),
+        ("OPENAI_BASE_URL", "ftp://me:secret@host", "OPENAI_BASE_URL is (not shown): URL scheme should be 'http'"),
+        ("IMAGES_PORT", "http://me:secret@host", "IMAGES_PORT is (not shown): it should be a valid integer"),
+        ("OPENAI_API_KEY", "sk-secret\n", "OPENAI_API_KEY is (not shown): must be visible ASCII characters only"),
+        ("OPENAI_API_KEY", " sk-secret", "OPENAI_API_KEY is (not shown): must be visible ASCII characters only"),
+        ("OPENAI_API_KEY", "\u201csk-secret\u201d", "OPENAI_API_KEY is (not shown): must be visible ASCII"),
+        ("IMAGES_HOST", "a..b", "IMAGES_HOST is 'a..b': must be an address or a name of this machine"),
+        ("IMAGES_HOST", 64 * "a", "must be an address or a name of this machine"),
         ("DATABASE_URL", "mysql://me:secret@db/x", "DATABASE_URL is (not shown): must begin with postgresql://"),
     ],
 )
@@ -60,6 +67,14 @@ def test_what_is_wrong_is_told(variable: str, value: str, told: str) -> None:
 
     assert told in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::", "fe80::1%eth0", "localhost", "api.internal."])
+def test_where_it_may_listen(host: str) -> None:
+    """
+    Addresses of both families, and names.
+    """
+    assert host == read_settings({**ENOUGH, "IMAGES_HOST": host}).images_host
 
 
 def test_a_setting_that_does_not_exist_is_refused() -> None:

@@ -308,3 +308,18 @@ def test_the_pace_of_the_demo_is_the_hostile_providers_alone() -> None:
     with provider({}, print) as hostile, provider({"OPENAI_API_KEY": "sk-1"}, print) as real:
         assert "4" == hostile["IMAGES_TIMEOUT_SECONDS"]
         assert {} == real
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://me:secret@host:8080/v1?key=secret#secret", "http://host:8080/v1"),
+        ("http://[::1]:80/v1", "http://[::1]:80/v1"),
+        (None, ""),
+    ],
+)
+def test_a_provider_is_named_without_its_secrets(url: str | None, told: str) -> None:
+    """
+    What is printed ends up in a CI's log.
+    """
+    assert told == its_run._shown(url)
