@@ -20,6 +20,9 @@ DATABASE_AWAY = "database-away"
 NO_WORKER = "no-worker"
 ALL_OPEN = "all-breakers-open"
 
+# Seconds until jobs are counted again that were too many: who asks in between waits for nothing.
+_COUNTS_AGAIN = 60.0
+
 _OPEN = frozenset({"open", "forced_open"})
 
 
@@ -65,6 +68,7 @@ class Health:
         self._one_asks = anyio.Lock()
         self._known: dict[str, Any] = {}
         self._until = float("-inf")
+        self._counts_again = float("-inf")
 
     async def get(self, request: Request) -> Response:
         """
@@ -87,9 +91,9 @@ class Health:
         oldest: float | None = None
         try:
             workers = await self._database.ask(self._board.read)
-            counts = await self._database.ask(self._queue.counts)
             if self._oldest_age is not None:
                 oldest = await self._database.ask(self._oldest_age)
+            counts = await self._counts()
             reasons = reasons_against(workers)
         except ProblemError:
             reasons = [DATABASE_AWAY]
@@ -99,3 +103,20 @@ class Health:
             "workers": [dict(worker) for worker in workers],
             "queue": {"counts": dict(counts) if counts is not None else None, "oldest_seconds": oldest},
         }
+
+    async def _counts(self) -> Mapping[str, int] | None:
+        """
+        Count the jobs; None: there are too many.
+
+        Jobs are kept, and some day counting millions takes longer than a call may. A queue that has just told the age
+        of its oldest job is not away for that.
+        """
+        if time.monotonic() < self._counts_again:
+            return None
+        try:
+            return await self._database.ask(self._queue.counts)
+        except ProblemError:
+            if self._oldest_age is None:
+                raise
+            self._counts_again = time.monotonic() + _COUNTS_AGAIN
+            return None

@@ -331,6 +331,40 @@ def test_health_says_503_where_no_image_can_be_expected(api: Behind) -> None:
     assert {"ready", "reasons", "workers", "queue"} == health.keys()
 
 
+def test_jobs_too_many_to_be_counted_in_time_are_no_outage(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    The counts are null, and not tried again for a while; whether images can be expected is another matter.
+    """
+    asked = 0
+
+    class Millions(QueueInMemory):
+        async def counts(self) -> Mapping[str, int]:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(30)
+            return await super().counts()
+
+    async def oldest_age() -> float:
+        return 12.5
+
+    app = create_app(
+        Millions(),
+        FramesInMemory(),
+        BoardInMemory({"w:1": {"state": "closed"}}),
+        catalogue=CATALOGUE,
+        default_model="dall-e-2",
+        oldest_age=oldest_age,
+        patience=0.2,
+        health_kept_for=0,
+    )
+    with served(app) as address:
+        for _ in range(3):
+            status, _, health = ask(address, "GET", "/internal/gen-health")
+            assert (200, [], ["w:1"]) == (status, health["reasons"], [each["worker"] for each in health["workers"]])
+            assert {"counts": None, "oldest_seconds": 12.5} == health["queue"]
+    assert 1 == asked
+
+
 def test_many_who_ask_how_it_is_are_one_to_the_database() -> None:
     """
     Its answer is kept for a moment, and who comes while one asks waits for the same.
