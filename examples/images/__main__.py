@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -16,9 +17,13 @@ import psycopg
 
 from examples.images import schema
 from examples.images.migrate import MigrationError
+from examples.images.seldom import Seldom
 from examples.images.settings import Settings, SettingsError, read_settings
 
 # What only some commands need is imported in them: the SDK and the web server take longer than all migrations together.
+
+# Seconds.
+_SELDOM = 60.0
 
 _LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
@@ -69,7 +74,9 @@ def api(settings: Settings, arguments: argparse.Namespace) -> int:
         access_log=False,
         timeout_graceful_shutdown=5,
     )
-    uvicorn.Server(config).run()
+    # When all has been answered, uvicorn raises again what has ended it.
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run()
     return 0
 
 
@@ -88,6 +95,9 @@ def requeue(settings: Settings, arguments: argparse.Namespace) -> int:
         return 0
     return _failed(f"{arguments.job} is no dead letter; only what has failed for good can be queued again")
 
+
+# As a shell tells it: 128 and the number of the signal.
+_INTERRUPTED = 130
 
 Command = Callable[[Settings, argparse.Namespace], int]
 
@@ -120,15 +130,19 @@ def main() -> int:
         logging.basicConfig(level=settings.images_log_level, format=_LOG_FORMAT)
         # Each request of each client is a line of theirs.
         logging.getLogger("httpx2").setLevel(logging.WARNING)
-        # In an outage three lines a second; queue, poller and board say it once.
-        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+        # In an outage three lines a second. Nobody else knows why there is no connection, such as by a wrong password.
+        logging.getLogger("psycopg.pool").addFilter(Seldom(_SELDOM))
         return _COMMANDS[arguments.command](settings, arguments)
     except (SettingsError, MigrationError) as error:
         return _failed(str(error))
     except psycopg.errors.UndefinedTable:
         return _failed("the database has not been migrated: run `python -m examples.images migrate`")
-    except psycopg.OperationalError as error:
+    # Such as a server that cannot be reached, a role that may not do this, a replica that takes no writes.
+    except psycopg.Error as error:
         return _failed(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        _failed("interrupted; what was done stays done, and the same command goes on from there")
+        return _INTERRUPTED
 
 
 def _failed(why: str) -> int:

@@ -6,10 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg
@@ -20,12 +24,14 @@ from examples.images import bootstrap
 from examples.images.__main__ import main
 from examples.images.ports import JobView
 from examples.images.queue import PostgresQueue
+from examples.images.seldom import Seldom
 from examples.images.settings import Settings, SettingsError, read_settings
 from hungframe import CircuitOpenError
 from hungframe.testing import HostileProvider
 
 from .queues import key
 
+ROOT = Path(__file__).parents[3]
 CLOSED_PORT = "postgresql://nobody@127.0.0.1:1/nothing"
 NO_JOB = str(uuid4())
 PAYLOAD = {"prompt": "a cat", "model": "gpt-image-2", "size": "1024x1024", "seed": 1}
@@ -328,3 +334,91 @@ class Door:
                 await target.drain()
         finally:
             target.close()
+
+
+@pytest.mark.parametrize(
+    ("refused", "told"),
+    [
+        ("postgresql://{role}@", "permission denied for schema public"),
+        ("?options=-c%20default_transaction_read_only%3Don", "in a read-only transaction"),
+    ],
+    ids=["no-rights", "a-replica"],
+)
+def test_a_database_that_takes_no_migration_is_told_in_one_line(
+    refused: str, told: str, command: Callable[..., int], capsys: pytest.CaptureFixture[str], empty_database: str
+) -> None:
+    """
+    A role that may not make tables, as is the default since Postgres 15; and a replica.
+    """
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS of_little_right; CREATE ROLE of_little_right LOGIN")
+    url = empty_database + refused
+    if refused.startswith("postgresql://"):
+        url = refused.format(role="of_little_right") + empty_database.partition("@")[2]
+
+    assert 1 == command("migrate", DATABASE_URL=url)
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and told in line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGINT for one process")
+def test_ctrl_c_ends_the_api_without_a_traceback(empty_database: str) -> None:
+    """
+    It is how one ends it, and no error.
+    """
+    environ = {**os.environ, "DATABASE_URL": empty_database, "OPENAI_API_KEY": "none", "IMAGES_PORT": "0"}
+    argv = [sys.executable, "-m", "examples.images", "api"]
+    with subprocess.Popen(argv, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told = ""
+        while "Uvicorn running" not in told:
+            line = process.stderr.readline()
+            assert line, told
+            told += line
+        process.send_signal(signal.SIGINT)
+        told += process.communicate(timeout=20)[1]
+
+    assert 0 == process.returncode, told
+    assert "Traceback" not in told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its loop takes no signal handlers")
+def test_a_worker_tells_why_it_has_no_database(empty_database: str) -> None:
+    """
+    A wrong password or name is no outage that passes; and it is not told three times a second.
+    """
+    url = empty_database.replace("postgres@", "nobody-of-that-name@")
+    environ = {**os.environ, "DATABASE_URL": url, "OPENAI_API_KEY": "none"}
+    argv = [sys.executable, "-m", "examples.images", "worker"]
+    with subprocess.Popen(argv, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told = ""
+        while "the queue cannot be asked" not in told:
+            line = process.stderr.readline()
+            assert line, told
+            told += line
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        told += process.communicate(timeout=20)[1]
+
+    assert 1 == told.count('role "nobody-of-that-name" does not exist'), told
+
+
+def test_one_kind_of_message_is_told_seldom() -> None:
+    """
+    Whatever its values are; another kind is told at once.
+    """
+    now = 0.0
+    seldom = Seldom(60, lambda: now)
+
+    def passes(message: str, *values: object) -> bool:
+        return seldom.filter(logging.LogRecord("pool", logging.WARNING, __file__, 1, message, values, None))
+
+    assert passes("no connection: %s", 1)
+    assert not passes("no connection: %s", 2)
+    assert passes("discarded: %s", 1)
+    now = 59.9
+    assert not passes("no connection: %s", 3)
+    now = 60.0
+    assert passes("no connection: %s", 4)
