@@ -25,6 +25,18 @@ _DIRECTIVE = re.compile(r"\s*--\s*migrate\s*:\s*(.*?)\s*", re.IGNORECASE)
 _TIMEOUT = re.compile(r"timeout ([1-9]\d{0,5}(?:ms|s|min|h))")
 # Each file is one transaction with its line in the ledger, and must not end it before that line is there.
 _ENDS_TRANSACTION = re.compile(r"^\s*(?:COMMIT|ROLLBACK)\b[^;]*;", re.IGNORECASE | re.MULTILINE)
+# In what is left without comments, strings, quoted names and bodies of functions.
+_CONTROLS_TRANSACTION = re.compile(
+    r"(?:\A|;)\s*(?:COMMIT|ROLLBACK|ABORT|BEGIN|START\s+TRANSACTION|PREPARE\s+TRANSACTION)\b", re.IGNORECASE
+)
+# The end of a body in plain SQL looks the same.
+_END = re.compile(r"(?:\A|;)\s*END\b", re.IGNORECASE)
+_ATOMIC = re.compile(r"\bBEGIN\s+ATOMIC\b", re.IGNORECASE)
+_NO_CODE = re.compile(
+    r"""--[^\n]* | /\*.*?\*/ | \be'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "[^"]*"
+    | (?P<tag>\$(?:[a-z_]\w*)?\$).*?(?P=tag)""",
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
 
 
 class Mode(Enum):
@@ -128,9 +140,13 @@ def _file(component: str, path: Path) -> Migration:
         sql = content.decode()
     except UnicodeDecodeError as error:
         raise MigrationFileError(f"{where}: is not UTF-8: {error}") from error
+    if "\0" in sql:
+        raise MigrationFileError(f"{where}: holds a NUL, at which Postgres would stop reading; take it out")
     mode, timeout = _directives(where, sql)
-    if _ENDS_TRANSACTION.search(sql):
-        raise MigrationFileError(f"{where}: ends its transaction by itself; leave COMMIT and ROLLBACK to the migrator")
+    if _controls_transaction(sql):
+        raise MigrationFileError(
+            f"{where}: begins or ends its transaction by itself; leave COMMIT and ROLLBACK to the migrator"
+        )
     return Migration(
         component=component,
         number=int(named[1]),
@@ -140,6 +156,13 @@ def _file(component: str, path: Path) -> Migration:
         mode=mode,
         timeout=timeout or _TIMEOUTS[mode],
     )
+
+
+def _controls_transaction(sql: str) -> bool:
+    if _ENDS_TRANSACTION.search(sql):
+        return True
+    code = _NO_CODE.sub(" ", sql)
+    return bool(_CONTROLS_TRANSACTION.search(code) or (_END.search(code) and not _ATOMIC.search(code)))
 
 
 def _directives(where: str, sql: str) -> tuple[Mode, str | None]:

@@ -57,6 +57,14 @@ def test_directives_are_read_from_the_header(tmp_path: Path) -> None:
         ("-- migrate: batches\n-- migrate: no-transaction\nSELECT 1", "batches and no-transaction; keep one"),
         ("SELECT 1;\n-- migrate: batches\nSELECT 2", "'batches' comes after SQL; it belongs above"),
         ("SELECT 1;\nCOMMIT;\nSELECT 2", "leave COMMIT and ROLLBACK to the migrator"),
+        ("SELECT 1; COMMIT; SELECT 2", "leave COMMIT and ROLLBACK to the migrator"),
+        ("SELECT 1;\nCOMMIT", "leave COMMIT and ROLLBACK to the migrator"),
+        ("SELECT 1; /* so far */ end; SELECT 2", "leave COMMIT and ROLLBACK to the migrator"),
+        ("CREATE TABLE t ();\nABORT;", "leave COMMIT and ROLLBACK to the migrator"),
+        ("-- all of it\nBEGIN; SELECT 1", "begins or ends its transaction by itself"),
+        ("START TRANSACTION; SELECT 1", "begins or ends its transaction by itself"),
+        ("SELECT 1; PREPARE TRANSACTION 'x'", "begins or ends its transaction by itself"),
+        ("SELECT 1;\0SELECT 2", "holds a NUL"),
         (
             "-- migrate: no-transaction\nCREATE INDEX CONCURRENTLY IF NOT EXISTS i ON t (a)",
             "IF NOT EXISTS would keep an INVALID index",
@@ -77,6 +85,24 @@ def test_a_wrong_file_is_named_and_nothing_runs(tmp_path: Path, sql: str, said: 
     with pytest.raises(MigrationFileError, match="^shop/0001_first: ") as refused:
         Migrator(NOWHERE, {"shop": tmp_path})
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DO $$ BEGIN PERFORM 1; END; $$;",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $f$\nBEGIN\n  RETURN 1;\nEND;\n$f$;",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END;",
+        "INSERT INTO t VALUES ('; COMMIT;'), (E'\\'; ABORT;'), ('it''s; end');",
+        'SELECT CASE WHEN a THEN b END AS "; END;" FROM t; -- ; ROLLBACK;',
+        "SELECT 1; /* ; BEGIN; */ SELECT end_at, begins FROM t; END_IT;",
+    ],
+)
+def test_what_only_looks_like_the_end_of_a_transaction_is_none(tmp_path: Path, sql: str) -> None:
+    """
+    Bodies of functions, strings, names and comments may hold those words.
+    """
+    assert sql == one(tmp_path, sql).sql
 
 
 @pytest.mark.parametrize(
