@@ -139,6 +139,29 @@ def test_below_a_mount() -> None:
     assert b"/internal" not in ask(page, "/internal/gen-health/", headers=HTML, **mount).body
 
 
+@pytest.mark.parametrize(
+    "root, sent_to",
+    [
+        ("/a\r\nset-cookie: b", "a%0D%0Aset-cookie%3A%20b/"),
+        ("/http:a.example", "http%3Aa.example/"),
+        ("/日本", "%E6%97%A5%E6%9C%AC/"),
+        ("/gen health", "gen%20health/"),
+    ],
+)
+def test_below_a_mount_of_any_characters(root: str, sent_to: str) -> None:
+    """
+    A mount with parameters is called as somebody likes who asks: no header is added, and no browser sent elsewhere.
+    """
+    page = app(Guard("images"), operator_token="correct horse battery staple")
+
+    sent = ask(page, root, headers=HTML, root_path=root)
+    assert (307, sent_to) == (sent.status, sent.headers["location"])
+    cookie = ask(page, f"{root}/", headers=HTML, root_path=root).headers["set-cookie"]
+    path = cookie.partition("; Path=")[2].partition(";")[0]
+    assert path.isascii() and path.isprintable() and " " not in path
+    assert sent_to == path[1:].replace(":", "%3A")
+
+
 def test_schema_is_the_published_one() -> None:
     """
     docs/reference/health.schema.json is what the code says; `python -m hungframe.health.schema` writes it.
