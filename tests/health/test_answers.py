@@ -75,6 +75,21 @@ def test_rule_of_the_user(caplog: pytest.LogCaptureFixture) -> None:
     assert 1 == caplog.text.count("health: ready() raised")
 
 
+@pytest.mark.parametrize("label", [lambda name: 1 / 0, lambda name: None], ids=["raises", "no string"])
+def test_label_that_fails(label: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    The guard is shown by its id, so that probes are answered still; the log says so once, not what was to be hidden.
+    """
+    page = app(Guard("images[alice]"), Guard("texts[bob]"), label=label)
+    page._feed.looks_again()
+
+    answer = ask(page, "/health.json")
+    assert 200 == answer.status
+    assert all(guard["name"] == guard["id"] for guard in answer.json()["guards"])
+    assert 1 == caplog.text.count("health: label() failed")
+    assert "alice" not in caplog.text and b"alice" not in answer.body
+
+
 def test_head() -> None:
     """
     The headers of GET, and no body.
