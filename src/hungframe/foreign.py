@@ -8,6 +8,7 @@ lets the call go on. An error is logged once for each port and counted each time
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import sys
@@ -47,12 +48,14 @@ class Faults:
         self.count += 1
         if what not in self._told:
             self._told += (what,)
-            _logger.error(
-                "guard %r: %s raised; calls go on, further errors of it are only counted",
-                self._guard,
-                what,
-                exc_info=sys.exc_info(),
-            )
+            # The log may have a filter or a handler that raises, and this is on the way of a call.
+            with contextlib.suppress(Exception):
+                _logger.error(
+                    "guard %r: %s raised; calls go on, further errors of it are only counted",
+                    self._guard,
+                    what,
+                    exc_info=sys.exc_info(),
+                )
 
     def attempt(self, what: str, fallback: T, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """

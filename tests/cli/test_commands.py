@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +102,23 @@ def test_the_module_is_the_command() -> None:
         process.stdout.close()
         assert "" == process.stderr.read()
     assert 0 == process.returncode
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk here that is always full")
+def test_a_disk_that_is_full() -> None:
+    """
+    One line on standard error, not a traceback, and none more when the stream is closed.
+    """
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-m", "hungframe", "alerts"], stdout=full, stderr=subprocess.PIPE)
+    assert (1, b"hungframe alerts: No space left on device\n") == (done.returncode, done.stderr)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no shell here that closes it")
+def test_standard_output_that_is_closed() -> None:
+    """
+    It is said, not a traceback.
+    """
+    words = ["sh", "-c", 'exec "$0" -m hungframe dashboard >&-', sys.executable]
+    done = subprocess.run(words, stderr=subprocess.PIPE, check=False)
+    assert (1, b"hungframe dashboard: standard output is closed\n") == (done.returncode, done.stderr)

@@ -187,6 +187,8 @@ def test_a_protected_mount_under_uvicorn(capsys: pytest.CaptureFixture[str]) -> 
             "it is somewhere else: http://a.example/x; give",
         ),
         (http("302 Found", b"", "Location: file:///etc/passwd"), "HTTP 302: that is no health page"),
+        (http("503 Away", b"<h1>", "Content-Type: text/\x1b[2Jx"), "HTTP 503, and no health page (text/?[2jx)"),
+        (http("200 OK", b"<h1>", "Content-Type: text/\x1b]0;x"), "what answers is no health page (text/?]0)"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "closed in the middle of the answer"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak HTTP; is it https://?"),
         (b"", "the connection was closed before an answer came"),

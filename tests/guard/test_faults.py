@@ -184,3 +184,18 @@ def test_healthy_guard_has_no_faults(caplog: pytest.LogCaptureFixture) -> None:
 
     assert 0 == guard.snapshot().faults
     assert [] == told(caplog)
+
+
+def test_a_log_that_raises_harms_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A filter of the log raises while it is told of a sink that does: the call is answered, and the fault counted.
+    """
+
+    def without_field(record: logging.LogRecord) -> bool:
+        raise ValueError("no such field")
+
+    monkeypatch.setattr(logging.getLogger("hungframe"), "filters", [without_field])
+    guard = Guard("images", sinks=[Breaks()])
+
+    assert "DONE" == guard.call(str.upper, "done")
+    assert 2 == guard.snapshot().faults

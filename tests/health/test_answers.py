@@ -75,6 +75,21 @@ def test_rule_of_the_user(caplog: pytest.LogCaptureFixture) -> None:
     assert 1 == caplog.text.count("health: ready() raised")
 
 
+@pytest.mark.parametrize("label", [lambda name: 1 / 0, lambda name: None], ids=["raises", "no string"])
+def test_label_that_fails(label: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    The guard is shown by its id, so that probes are answered still; the log says so once, not what was to be hidden.
+    """
+    page = app(Guard("images[alice]"), Guard("texts[bob]"), label=label)
+    page._feed.looks_again()
+
+    answer = ask(page, "/health.json")
+    assert 200 == answer.status
+    assert all(guard["name"] == guard["id"] for guard in answer.json()["guards"])
+    assert 1 == caplog.text.count("health: label() failed")
+    assert "alice" not in caplog.text and b"alice" not in answer.body
+
+
 def test_head() -> None:
     """
     The headers of GET, and no body.
@@ -137,6 +152,29 @@ def test_below_a_mount() -> None:
     sent = ask(page, "/internal/gen-health", headers=HTML, **mount)
     assert (307, "gen-health/") == (sent.status, sent.headers["location"])
     assert b"/internal" not in ask(page, "/internal/gen-health/", headers=HTML, **mount).body
+
+
+@pytest.mark.parametrize(
+    "root, sent_to",
+    [
+        ("/a\r\nset-cookie: b", "a%0D%0Aset-cookie%3A%20b/"),
+        ("/http:a.example", "http%3Aa.example/"),
+        ("/日本", "%E6%97%A5%E6%9C%AC/"),
+        ("/gen health", "gen%20health/"),
+    ],
+)
+def test_below_a_mount_of_any_characters(root: str, sent_to: str) -> None:
+    """
+    A mount with parameters is called as somebody likes who asks: no header is added, and no browser sent elsewhere.
+    """
+    page = app(Guard("images"), operator_token="correct horse battery staple")
+
+    sent = ask(page, root, headers=HTML, root_path=root)
+    assert (307, sent_to) == (sent.status, sent.headers["location"])
+    cookie = ask(page, f"{root}/", headers=HTML, root_path=root).headers["set-cookie"]
+    path = cookie.partition("; Path=")[2].partition(";")[0]
+    assert path.isascii() and path.isprintable() and " " not in path
+    assert sent_to == path[1:].replace(":", "%3A")
 
 
 def test_schema_is_the_published_one() -> None:

@@ -166,3 +166,14 @@ def test_no_form_without_a_token() -> None:
     answer = ask(app(Guard("images")), headers=HTML)
 
     assert b"operate" not in answer.body and "set-cookie" not in answer.headers
+
+
+def test_an_origin_that_is_no_url() -> None:
+    """
+    It is refused as one from elsewhere is, and not an error of the server's.
+    """
+    page, guard, id = made()
+    headers = {**bearer(), "origin": "http://[", "host": "a.example"}
+
+    assert 403 == act(page, {"guard": id, "action": "force_open"}, headers).status
+    assert "closed" == guard.snapshot().state

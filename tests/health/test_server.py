@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import socket
 import threading
 import time
@@ -154,3 +156,21 @@ def test_bad_address(settings: Any) -> None:
     """
     with pytest.raises((TypeError, ValueError), match=next(iter(settings))):
         serve(Guard("images"), **settings)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_close_in_a_forked_child() -> None:
+    """
+    The thread does not run there, so nobody waits for it; and the parent serves on.
+    """
+    with serve(Guard("images")) as server:
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(5)
+            server.close()
+            os._exit(0)
+        assert 0 == os.waitpid(pid, 0)[1]
+        with urllib.request.urlopen(server.url) as answer:
+            assert 200 == answer.status

@@ -516,3 +516,19 @@ def test_a_scrape_within_a_change(registry: CollectorRegistry, sink: PrometheusS
 
     assert 1 == value(registry, "breaker_state", state="half_open")
     assert pytest.approx(60) == value(registry, "breaker_open_seconds_total")
+
+
+def test_names_that_are_no_unicode(registry: CollectorRegistry) -> None:
+    """
+    A guard that is called like a file which is no UTF-8 keeps no other from being read.
+    """
+    sink = PrometheusSink(registry)
+    guard = Guard("images[\udc80]", sinks=[sink])
+    sink.watch(guard)
+    guard.call(str.upper, "done")
+    sink(events.QueueDeadletter(1.5, "jobs", "7f-1", "no file \udc80"))
+
+    text = prometheus_client.generate_latest(registry).decode()
+    assert 'hungframe_requests_total{guard="images[\\\\udc80]"} 1.0' in text
+    assert 'hungframe_breaker_state{guard="images[\\\\udc80]",state="closed"} 1.0' in text
+    assert 'reason="no file \\\\udc80"' in text

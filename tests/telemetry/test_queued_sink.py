@@ -181,6 +181,29 @@ def test_what_a_sink_raises_ends_nothing(error: BaseException, caplog: pytest.Lo
     assert (logging.ERROR, True) == (record.levelno, record.exc_info is not None)
 
 
+def test_a_log_that_raises_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A filter of the log raises while it is told of an error, and of events that were dropped: the thread goes on.
+    """
+
+    def broken(record: logging.LogRecord) -> bool:
+        raise ValueError("no such field")
+
+    def sink(told: Event) -> None:
+        taken.append(told)
+        if len(taken) == 1:
+            raise KeyError("no such series")
+
+    taken: list[Event] = []
+    monkeypatch.setattr(logging.getLogger("hungframe"), "filters", [broken])
+    with QueuedSink(sink) as queue:
+        queue._dropped = 1
+        for number in range(3):
+            queue(event(number))
+        assert queue.flush()
+        assert (3, 0, 1) == (len(taken), queue.waiting, queue.errors)
+
+
 def test_flush_waits_for_those_before() -> None:
     """
     True when all are handed on; False when that takes too long, or when the sink itself asks.

@@ -5,6 +5,7 @@ The thread that looks at guards where another process reads: one, that goes on a
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 import time
 import weakref
@@ -114,3 +115,42 @@ def test_after_a_fork() -> None:
 
     assert 1 == looks.forks
     assert 0 == running()
+
+
+def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where no thread can be started, the next event tries again.
+    """
+
+    def fails_to_start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    looks = Looks()
+    refresher = Refresher(looks, every=0.002)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fails_to_start)
+        refresher.start()
+    assert 0 == running()
+
+    refresher.start()
+    assert until(lambda: looks.count >= 1)
+    refresher.stop()
+    assert until(lambda: running() == 0)
+
+
+def test_a_log_that_raises_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    It goes on after an error that could not be told.
+    """
+
+    def broken(record: logging.LogRecord) -> bool:
+        raise ValueError("no such field")
+
+    monkeypatch.setattr(logging.getLogger("hungframe"), "filters", [broken])
+    looks = Looks(errors=1)
+    refresher = Refresher(looks, every=0.002)
+    refresher.start()
+
+    assert until(lambda: looks.count >= 3)
+    refresher.stop()
+    assert until(lambda: running() == 0)

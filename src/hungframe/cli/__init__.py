@@ -46,13 +46,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     args = parser.parse_args(words)
+    # A service without a terminal may have closed it.
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
+        print(f"hungframe {asked}: standard output is closed", file=sys.stderr)
+        return 1
     try:
         code: int = args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads has seen enough (`| head`). Python would complain once more when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever reads has seen enough (`| head`).
+        _write_no_more()
         return 0
+    except OSError as error:
+        # Such as a disk that is full.
+        _write_no_more()
+        print(f"hungframe {asked}: {error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def _write_no_more() -> None:
+    # Python would complain once more when it closes the stream.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -43,7 +43,8 @@ def app(
             characters. None: nobody.
 
         label: A function of a guard's name that tells what is shown; None: the
-            name, with what looks like a key or an address made short.
+            name, with what looks like a key or an address made short. A guard for
+            which it raises is shown by its id.
 
         most: Guards of a set that are shown: those used last.
 

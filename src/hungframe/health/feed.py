@@ -121,6 +121,7 @@ class Feed:
         self._ready = ready or any_lets_through
         self._label = label or shown
         self._told_of_ready = False
+        self._told_of_label = False
         self._watched = [Watched(source, most) for source in sources]
         self._lock = threading.Lock()
         self._looked_at = -math.inf
@@ -193,9 +194,25 @@ class Feed:
 
     def _plain(self, guard: Guard, snapshot: Snapshot) -> dict[str, Any]:
         plain = {"id": fingerprint(guard.name)} | dataclasses.asdict(snapshot)
-        plain["name"] = self._label(guard.name)
+        plain["name"] = self._name(guard)
         plain["budget_full"] = _full(guard)
         return plain
+
+    def _name(self, guard: Guard) -> str:
+        label: object = None
+        try:
+            label = self._label(guard.name)
+            if not isinstance(label, str):
+                raise TypeError(f"label() must return a string, got a {type(label).__name__}")
+        except Exception as error:
+            if not self._told_of_label:
+                self._told_of_label = True
+                # Neither the name nor the error's text is repeated: they may hold what the label is there to hide.
+                _logger.error(  # noqa: TRY400 - see above
+                    "health: label() failed (%s); such guards are shown by their id; told once", type(error).__name__
+                )
+            return fingerprint(guard.name)
+        return label
 
     def _is_ready(self, snapshots: Sequence[Snapshot]) -> bool:
         try:

@@ -5,6 +5,7 @@ What is answered to which request; the same under ASGI and under `http.server`.
 from __future__ import annotations
 
 from importlib.resources import files
+from urllib.parse import quote
 
 from hungframe.health.feed import Feed
 from hungframe.health.messages import MOST_BODY, Reply, Request, json_reply
@@ -90,7 +91,8 @@ class Routes:
     def _html(self, request: Request) -> Reply:
         if not request.path:
             # The page's links are relative, so that it may stand behind a proxy that takes a part of the path away.
-            return Reply(307, [("Location", f"{request.root.rpartition('/')[2]}/"), ("Vary", "Accept")])
+            last = quote(request.root.rpartition("/")[2], errors="surrogatepass")
+            return Reply(307, [("Location", f"{last}/"), ("Vary", "Accept")])
         headers = [("Content-Type", "text/html; charset=utf-8"), ("Vary", "Accept")]
         form = ""
         if self._operator is not None:
@@ -126,5 +128,6 @@ def _not_allowed(methods: str) -> Reply:
 
 
 def _quoted(path: str) -> str:
-    # Of a path that would end the cookie's own attribute, only what stands before.
-    return path.partition(";")[0]
+    # As a browser writes it, which compares the cookie's with that. A mount's path may come from who asks, where it has
+    # parameters: so nothing in it may end a header, or a cookie's attribute, or be the scheme of another site.
+    return quote(path, safe="/:@!$&'()*+,=", errors="surrogatepass")

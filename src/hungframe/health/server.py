@@ -48,8 +48,10 @@ class HealthServer:
         """
         End all streams, give the port back, and listen to the guards no more.
         """
-        self._server.stopping.set()
-        self._server.shutdown()
+        # In a forked child it does not run, and would be waited for without end.
+        if self._thread.is_alive():
+            self._server.stopping.set()
+            self._server.shutdown()
         self._server.server_close()
         self._thread.join()
         self._feed.close()

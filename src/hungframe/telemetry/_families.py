@@ -15,6 +15,17 @@ BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90
 """Seconds: from a cached answer to the longest that a picture is waited for."""
 
 
+def legible(text: str) -> str:
+    """
+    Text as a label may have it: one lone surrogate, as in the name of a file that is no UTF-8, and the whole page of
+    metrics could not be written.
+
+    >>> legible("a" + chr(0xDC80)) == "a" + chr(92) + "udc80"
+    True
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
 def is_multiprocess() -> bool:
     """
     Tell whether the metrics of this process go to files that another reads; prometheus_client decides it when it

@@ -4,6 +4,7 @@ A thread that brings a sink up to date every so often, where a process that read
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -45,7 +46,11 @@ class Refresher:
             return
         self._is_running = True
         target, args = _run, (self._whom, self._every, self._stopped)
-        threading.Thread(target=target, args=args, name="hungframe-prometheus", daemon=True).start()
+        try:
+            threading.Thread(target=target, args=args, name="hungframe-prometheus", daemon=True).start()
+        except RuntimeError:
+            # No more threads, or the interpreter is at its end: the next event tries again.
+            self._is_running = False
 
     def stop(self) -> None:
         """
@@ -78,7 +83,11 @@ def _run(ref: weakref.ref[Refreshable], every: float, stopped: threading.Event) 
             # The next turn may go well; told once, as errors of a sink are.
             if not has_failed:
                 has_failed = True
-                _logger.exception("PrometheusSink could not look at its guards; it goes on, and does not say so again")
+                # A filter or handler of the log may raise as well.
+                with contextlib.suppress(Exception):
+                    _logger.exception(
+                        "PrometheusSink could not look at its guards; it goes on, and does not say so again"
+                    )
         # Not kept while it waits: a sink that nobody else has may go.
         del whom
         if stopped.wait(every):

@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from hungframe import events
 from hungframe._core.outcome import Outcome
 from hungframe._core.states import BreakerState
-from hungframe.telemetry._families import Families
+from hungframe.telemetry._families import Families, legible
 from hungframe.telemetry._openness import Openness
 
 OTHER = "other"
@@ -43,6 +43,7 @@ class Series:
     """
 
     def __init__(self, of: Families, guard: str) -> None:
+        guard = legible(guard)
         self.guard = guard
         self.openness = None if guard == OTHER else Openness()
         self.requests = of.requests.labels(guard)
@@ -188,6 +189,7 @@ class AllSeries:
         """
         Find the counter of the jobs that *queue* gave up for *reason*.
         """
+        reason = legible(reason)
         if reason not in self._reasons:
             if len(self._reasons) < MAX_DEAD_LETTER_REASONS:
                 self._reasons.add(reason)

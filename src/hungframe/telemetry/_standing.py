@@ -13,7 +13,7 @@ from prometheus_client import Gauge
 
 from hungframe._core.states import BreakerState
 from hungframe.snapshot import Snapshot
-from hungframe.telemetry._families import Families
+from hungframe.telemetry._families import Families, legible
 
 STATES = tuple(state.value for state in BreakerState)
 
@@ -65,7 +65,7 @@ class Standing:
 
     def _set(self, values: dict[Gauge, dict[tuple[str, ...], float]]) -> None:
         for gauge in {*values, *self._shown}:
-            by_labels = values.get(gauge, {})
+            by_labels = {tuple(map(legible, labels)): value for labels, value in values.get(gauge, {}).items()}
             for labels, value in by_labels.items():
                 gauge.labels(*labels).set(value)
             for gone in self._shown.get(gauge, set()) - by_labels.keys():

@@ -8,6 +8,7 @@ told from finalizers as well, which may interrupt a thread anywhere.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import queue
@@ -16,7 +17,9 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from contextvars import Context, copy_context
+from functools import partial
 from types import TracebackType
 from typing import Final
 
@@ -207,13 +210,13 @@ class QueuedSink:
                     context.run(self._hand_on, event)
                 except BaseException:
                     # Whatever it is, also SystemExit: the next event may be a good one.
-                    self._failed()
+                    _tell(self._failed)
                 self._room.append(None)
                 # What it refers to must not live until the next event comes.
                 del event, context
             del entry
-            self._tell_dropped()
-        self._tell_dropped(now=True)
+            _tell(self._tell_dropped)
+        _tell(partial(self._tell_dropped, now=True))
 
     def _hand_on(self, event: Event) -> None:
         # The sink is no part of the call that it is told of, and this is no event loop.
@@ -258,6 +261,12 @@ class QueuedSink:
         """
         self._dropped = self._told_dropped = self.errors = 0
         self._renew()
+
+
+def _tell(told: Callable[[], None]) -> None:
+    # The log may have a filter or a handler that raises; a thread that ended by it would leave all that comes waiting.
+    with contextlib.suppress(Exception):
+        told()
 
 
 def _has_ended(thread: threading.Thread) -> bool:

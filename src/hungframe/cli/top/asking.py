@@ -16,6 +16,7 @@ from email.message import Message
 from typing import IO, Any, NoReturn
 from urllib.parse import urlsplit
 
+from hungframe.cli.top.reading import clean
 from hungframe.errors import CallRejectedError, CallTimeoutError
 from hungframe.guard import Guard
 
@@ -140,6 +141,8 @@ def without_query(url: str) -> str:
 
 
 def _document(status: int, kind: str, body: bytes) -> dict[str, Any]:
+    # A header may hold what a terminal obeys.
+    kind = clean(kind)[:100]
     if status not in (200, 503):
         why = _STATUSES.get(status, "it has a fault" if status >= 500 else "that is no health page")
         raise NoAnswerError(f"HTTP {status}: {why}", is_lasting=400 <= status < 500 and status != 429)
