@@ -79,7 +79,7 @@ def serve(
         port: The port; 0: any that is free, see `HealthServer.url`.
 
     Raises:
-        OSError: If the port is taken.
+        OSError: If the port is taken, or *host* is no address of this machine; it names both.
 
         TypeError, ValueError: As of `app`.
 
