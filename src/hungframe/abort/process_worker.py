@@ -103,7 +103,7 @@ class _Parent:
 
             fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
             # Instead of SIGIO, which a callee might handle.
-            fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)  # type: ignore[attr-defined, unused-ignore]
+            fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)  # type: ignore[attr-defined, unused-ignore]  # Linux.
             self._flags = fcntl.fcntl(fd, fcntl.F_GETFL)
             self._set_flags: Callable[[int], object] | None = lambda flags: fcntl.fcntl(fd, fcntl.F_SETFL, flags)
         except (ImportError, AttributeError, OSError):

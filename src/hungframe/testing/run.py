@@ -103,7 +103,7 @@ def _run_asyncio(async_fn: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -
     selector = _JumpingSelector()
     loop = asyncio.SelectorEventLoop(selector)
     # Each loop asks itself for the time, so that this is where it is turned.
-    loop.time = lambda: selector.seconds  # type: ignore[method-assign]
+    loop.time = lambda: selector.seconds  # type: ignore[method-assign]  # Of this one loop only.
 
     async def main() -> T:
         return await async_fn(*args)
