@@ -270,6 +270,7 @@ def pack_error(error: BaseException, causes: int = _MOST_CAUSES) -> dict[str, An
             "type": pickle.dumps(kind),
             "args": pickle.dumps(error.args),
             "attributes": {name: data for name, data in attributes.items() if data is not None},
+            "lost": [name for name, data in attributes.items() if data is None],
         }
     except Exception as problem:
         return packed | {"how": LOST, "problem": f"{type(problem).__name__}: {problem}"}
