@@ -120,7 +120,7 @@ _probe_modes = itertools.cycle(["500", "ok"])
 def _try(guard: Guard, ask: object, word: object) -> None:
     # How it ends is what the metrics are for.
     with contextlib.suppress(Exception):
-        guard.call(ask, word)  # type: ignore[arg-type]
+        guard.call(ask, word)  # type: ignore[arg-type]  # Each fits the word beside it.
 
 
 @contextlib.contextmanager

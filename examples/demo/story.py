@@ -167,8 +167,7 @@ async def _crowd_without(stage: Stage) -> None:
 
 
 async def _until_a_probe_is_due(guard: Guard) -> None:
-    # A loop, because a timer may fire a little early.
-    while after := guard.snapshot().retry_after:  # noqa: ASYNC110
+    while after := guard.snapshot().retry_after:  # noqa: ASYNC110  # A timer may fire a little early.
         await asyncio.sleep(after)
 
 

@@ -22,8 +22,8 @@ class _Wrappers(dict[Guard, Callable[..., Any]]):
     """
 
     __slots__ = ("__weakref__",)
-    # By what it is, since what it holds changes; a dict has none (mypy: None).
-    __hash__ = object.__hash__  # type: ignore[assignment]
+    # By what it is, since what it holds changes.
+    __hash__ = object.__hash__  # type: ignore[assignment]  # None in a dict.
 
     def __eq__(self, other: object) -> bool:
         return self is other

@@ -226,7 +226,7 @@ class OperatorActed(Event):
 @dataclass(frozen=True, slots=True)
 class BudgetPaused(Event):
     """
-    The provider asked for a pause: nothing is granted for `paused_ms`.
+    The provider, or `Guard.pause()`, asked for a pause: nothing is granted for `paused_ms`.
     """
 
     evt: ClassVar[str] = "budget.paused"

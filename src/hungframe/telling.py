@@ -162,7 +162,7 @@ class Teller:
 
     def paused(self, seconds: float) -> None:
         """
-        Tell that the provider asked for a pause.
+        Tell that a pause was asked for, by the provider or by hand.
         """
         self.tell(BudgetPaused(self._clock.wall(), self._guard, milliseconds(seconds)))
 

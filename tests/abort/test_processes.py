@@ -14,6 +14,8 @@ import sys
 import textwrap
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -424,6 +426,20 @@ def test_exceptions_tell_where_they_came_from() -> None:
 
     assert "process_callees.py" in error.__notes__[0]
     assert "in raises" in error.__notes__[0]
+
+
+def test_an_exception_that_asks_what_is_lost() -> None:
+    """
+    urllib's HTTPError answers from its file, which stays there; it comes back all the same, with status and headers.
+    """
+    with HostileProvider("503:2") as provider:
+        mine = guard_of(timeout=5)
+        with pytest.raises(urllib.error.HTTPError, match="503") as caught:
+            mine.call(urllib.request.urlopen, provider.url)
+
+    assert (503, "2") == (caught.value.code, caught.value.headers["Retry-After"])
+    assert not hasattr(caught.value, "anything")
+    assert 1 == mine.snapshot().counts["5xx"]
 
 
 def test_exceptions_that_are_lost() -> None:

@@ -8,6 +8,7 @@ import http.client
 import pickle
 import socket
 import ssl
+import urllib.error
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
@@ -46,6 +47,15 @@ class ResponseError(Exception):
 
     def __init__(self, status_code: object) -> None:
         self.response = SimpleNamespace(status_code=status_code)
+
+
+class ClientResponseError(Exception):
+    """
+    An error of aiohttp or urllib: its status is `status`.
+    """
+
+    def __init__(self, status: object) -> None:
+        self.status = status
 
 
 class TimeoutException(Exception):
@@ -164,6 +174,36 @@ def test_what_is_no_status_says_nothing(status: object) -> None:
     """
     assert Outcome.SUCCESS is classify(SimpleNamespace(status_code=status))
     assert Outcome.UNKNOWN is classify(StatusError(status))
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (404, Outcome.CLIENT_ERROR),
+        (429, Outcome.QUOTA),
+        (503, Outcome.SERVER_ERROR),
+        # Somebody's own: the exit of a program, a word, a flag.
+        (127, Outcome.UNKNOWN),
+        ("failed", Outcome.UNKNOWN),
+        (True, Outcome.UNKNOWN),
+        (600, Outcome.UNKNOWN),
+    ],
+)
+def test_an_exception_may_call_it_status(status: object, outcome: Outcome) -> None:
+    """
+    aiohttp and urllib say `status`; of a result it is not read, as it may be anything's.
+    """
+    assert outcome is classify(ClientResponseError(status))
+    assert Outcome.SUCCESS is classify(SimpleNamespace(status=status))
+
+
+def test_the_standard_library_has_a_status() -> None:
+    """
+    A page that urllib.request does not find is the caller's fault, and no sign of a provider that is ill.
+    """
+    assert Outcome.CLIENT_ERROR is classify(
+        urllib.error.HTTPError("http://x", 404, "", http.client.HTTPMessage(), None)
+    )
 
 
 def test_a_mock_is_a_success() -> None:

@@ -132,8 +132,9 @@ def test_port_that_is_taken() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(OSError, match="in use"):
-            serve(guard, port=taken.getsockname()[1])
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"health page cannot listen at 127.0.0.1, port {port}: .*in use"):
+            serve(guard, port=port)
     assert not guard._engine.sinks
 
 

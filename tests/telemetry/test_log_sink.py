@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hungframe import Guard
-from hungframe.events import BreakerChanged, Event, GenFail, GenSuccess
+from hungframe.events import BreakerChanged, BudgetPaused, Event, GenAbandoned, GenFail, GenSuccess
 from hungframe.telemetry.logging import LEVELS, LogSink
 from hungframe.telemetry.schema import event_classes, event_schema
 from tests.telemetry.each_kind import all_kinds
@@ -117,6 +117,27 @@ def test_sentence_is_template_and_values() -> None:
         "guard 'images': call failed after 60.004 s: timeout; it was aborted (orphan) in draw.py:7 in draw"
         == record.getMessage()
     )
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (GenFail(1.5, "images", "7f-1", "timeout", 60004, "clean", ""), "timeout; it was aborted (clean)"),
+        (GenAbandoned(1.5, "images", "7f-1", 1, ""), "callee left behind; 1 run now"),
+        (
+            GenAbandoned(1.5, "images", "7f-1", 1, "draw.py:7 in draw"),
+            "callee left behind in draw.py:7 in draw; 1 run now",
+        ),
+        (BudgetPaused(1.5, "images", 5000), "calls are paused for 5.000 s, after a 429 or by hand"),
+    ],
+)
+def test_a_sentence_says_what_is_known(event: Event, said: str) -> None:
+    """
+    A callee such as time.sleep hangs in no Python code; a pause may be the provider's or `Guard.pause()`.
+    """
+    (record,) = records(event)
+
+    assert record.getMessage().endswith(said)
 
 
 def test_an_event_of_your_own_is_written() -> None:

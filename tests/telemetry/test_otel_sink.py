@@ -380,6 +380,15 @@ def test_many_threads() -> None:
     assert 0 == guard.snapshot().faults
 
 
+@pytest.mark.parametrize("name", ["tracer_provider", "meter_provider"])
+def test_a_provider_that_is_none(name: str) -> None:
+    """
+    A provider of the other kind, or anything else, is refused with the name of the argument.
+    """
+    with pytest.raises(TypeError, match=f"{name} must be one of OpenTelemetry's or None, got .*, which has no get_"):
+        OTelSink(**{name: object()})  # type: ignore[arg-type]  # It is what must be refused.
+
+
 @pytest.mark.parametrize("settings", [{"max_spans": 0}, {"max_guards": 0}, {"max_spans": 1.5}])
 def test_bad_input(settings: dict[str, Any]) -> None:
     """

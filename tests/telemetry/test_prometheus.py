@@ -450,6 +450,11 @@ def test_twice_in_a_registry(registry: CollectorRegistry) -> None:
         ({"max_guards": 0}, "max_guards must be"),
         ({"refresh_every": 0}, "refresh_every must be"),
         ({"refresh_every": math.nan}, "refresh_every must be"),
+        ({"buckets": ()}, "buckets must be seconds, at least one, each above the one before, got "),
+        ({"buckets": [math.inf]}, "buckets must be seconds, at least one"),
+        ({"buckets": [3, 1]}, r"buckets must be .*, got \[3, 1\]"),
+        ({"buckets": [1, 1]}, r"buckets must be .*, got \[1, 1\]"),
+        ({"buckets": [1, math.nan]}, "buckets must be a number"),
     ],
 )
 def test_bad_settings(registry: CollectorRegistry, settings: dict[str, object], message: str) -> None:
@@ -459,6 +464,14 @@ def test_bad_settings(registry: CollectorRegistry, settings: dict[str, object], 
     with pytest.raises(ValueError, match=message):
         PrometheusSink(registry, **settings)  # type: ignore[arg-type]
     PrometheusSink(registry)
+
+
+def test_a_registry_that_is_none() -> None:
+    """
+    Who gives a name for a registry is told which argument takes it.
+    """
+    with pytest.raises(TypeError, match="registry must be a .*CollectorRegistry or None, got 'images'; .* namespace="):
+        PrometheusSink("images")  # type: ignore[arg-type]  # It is what must be refused.
 
 
 def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:

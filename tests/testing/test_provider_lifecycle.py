@@ -227,7 +227,7 @@ def test_use_before_start_is_a_clear_error() -> None:
     """
     There is no address before there is a socket.
     """
-    with pytest.raises(RuntimeError, match="HostileProvider is not started"):
+    with pytest.raises(RuntimeError, match=r"HostileProvider is not started; use it in a with, or call start\(\)"):
         print(HostileProvider().url)
 
 

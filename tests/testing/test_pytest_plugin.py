@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import re
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import anyio.pytest_plugin  # noqa: F401
 import pytest
@@ -53,6 +55,20 @@ def end_them():
 def run(pytester: pytest.Pytester, source: str, *args: str) -> pytest.RunResult:
     pytester.makepyfile(source)
     return pytester.runpytest_inprocess(*PLUGIN, *WITHOUT, "--strict-markers", *args)
+
+
+def test_the_tests_of_the_guide(pytester: pytest.Pytester) -> None:
+    """
+    Those that "Test your code" shows pass; where the page itself is run they are only defined.
+    """
+    guide = (Path(__file__).parents[2] / "docs" / "how-to" / "test-your-code.md").read_text(encoding="utf-8")
+    head, _, tail = guide.partition("\n## With pytest\n")
+    needed = head.partition("\n## A provider that fails on purpose\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```python\n(.*?)^```$", needed + tail, re.DOTALL | re.MULTILINE)
+
+    result = run(pytester, "\n".join(["from hungframe import CallTimeoutError, Guard", *blocks]))
+
+    result.assert_outcomes(passed=2)
 
 
 def test_fixtures(pytester: pytest.Pytester) -> None:

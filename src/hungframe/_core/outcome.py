@@ -116,8 +116,8 @@ def classify(ended: object) -> Outcome:
     """
     Tell the outcome of a call from its result, or from the exception it raised.
 
-    A `status_code`, or a `response.status_code`, decides where there is one;
-    else the names of the exception's classes; else those of its `__cause__`,
+    A `status_code`, a `response.status_code`, or an exception's `status` decides
+    where there is one; else the names of the exception's classes; else those of its `__cause__`,
     since SDKs wrap the errors of their transport.
 
     Args:
@@ -189,6 +189,9 @@ def _status(ended: object) -> int | None:
         status = getattr(ended, "status_code", None)
         if status is None:
             status = getattr(getattr(ended, "response", None), "status_code", None)
+        if status is None and isinstance(ended, Exception):
+            # aiohttp, urllib.request. Of a result it may be anything's status.
+            status = getattr(ended, "status", None)
     except Exception:
         return None
     # http.HTTPStatus is an int, too.

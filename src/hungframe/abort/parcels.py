@@ -229,4 +229,11 @@ def _put_together(packed: dict[str, Any]) -> BaseException:
     error: BaseException = kind.__new__(kind, *args)
     error.args = args
     vars(error).update({name: _loaded(data) for name, data in packed["attributes"].items()})
+    try:
+        getattr(error, "__notes__", None)
+    except Exception:
+        # It looks for what it has not in what was lost (urllib's HTTPError, in its file): whoever asks anything of it
+        # would get that error instead. Nothing is there, and that it says.
+        vars(error).update(dict.fromkeys(packed["lost"]))
+        getattr(error, "__notes__", None)
     return error

@@ -103,7 +103,7 @@ class _Parent:
 
             fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
             # Instead of SIGIO, which a callee might handle.
-            fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)  # type: ignore[attr-defined, unused-ignore]
+            fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)  # type: ignore[attr-defined, unused-ignore]  # Linux.
             self._flags = fcntl.fcntl(fd, fcntl.F_GETFL)
             self._set_flags: Callable[[int], object] | None = lambda flags: fcntl.fcntl(fd, fcntl.F_SETFL, flags)
         except (ImportError, AttributeError, OSError):
@@ -270,6 +270,7 @@ def pack_error(error: BaseException, causes: int = _MOST_CAUSES) -> dict[str, An
             "type": pickle.dumps(kind),
             "args": pickle.dumps(error.args),
             "attributes": {name: data for name, data in attributes.items() if data is not None},
+            "lost": [name for name, data in attributes.items() if data is None],
         }
     except Exception as problem:
         return packed | {"how": LOST, "problem": f"{type(problem).__name__}: {problem}"}

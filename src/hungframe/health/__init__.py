@@ -35,7 +35,8 @@ def app(
     Args:
         guards: Guards and guard sets, at least one.
 
-        ready: A function of all their snapshots that tells whether probes are
+        ready: A function of all their snapshots that tells whether who
+            does not ask for HTML, such as an orchestrator's readiness probe, is
             answered with 200, or else with 503; None: not ready while the
             breaker of every guard is open.
 
@@ -80,7 +81,7 @@ def serve(
         port: The port; 0: any that is free, see `HealthServer.url`.
 
     Raises:
-        OSError: If the port is taken.
+        OSError: If the port is taken, or *host* is no address of this machine; it names both.
 
         TypeError, ValueError: As of `app`.
 

@@ -23,7 +23,12 @@ class HealthServer:
 
     def __init__(self, feed: Feed, routes: Routes, host: str, port: int) -> None:
         self._feed = feed
-        self._server = _Server((host, port), routes)
+        try:
+            self._server = _Server((host, port), routes)
+        except OSError as error:
+            # "Address already in use" does not say which; the type and the number stay.
+            said = f"the health page cannot listen at {host}, port {port}: {error.strerror}"
+            raise type(error)(error.errno, said) from error
         self.host, self.port = self._server.server_address[:2]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="hungframe health")
         self._thread.daemon = True

@@ -146,7 +146,15 @@ def _fail(event: events.GenFail) -> Sentence:
     template, values = "call failed after %.3f s: %s", (event.latency_ms / 1000, event.kind)
     if event.where is None:
         return template, values
+    if not event.where:
+        return template + "; it was aborted (%s)", (*values, event.receipt)
     return template + "; it was aborted (%s) in %s", (*values, event.receipt, event.where)
+
+
+def _abandoned(event: events.GenAbandoned) -> Sentence:
+    if not event.where:
+        return "callee left behind; %d run now", (event.orphans,)
+    return "callee left behind in %s; %d run now", (event.where, event.orphans)
 
 
 def _reject(event: events.GenReject) -> Sentence:
@@ -176,10 +184,10 @@ _SENTENCES: Final[Mapping[type[Event], Callable[[Any], Sentence]]] = {
     events.GenRetry: lambda e: ("attempt failed: %s; attempt %d in %.3f s", (e.kind, e.attempt, e.delay_ms / 1000)),
     events.GenHedge: lambda e: ("no answer after %.3f s; attempt %d sent beside", (e.after_ms / 1000, e.attempt)),
     events.GenFallback: lambda e: ("call failed for good: %s; its caller was given something else", (e.kind,)),
-    events.GenAbandoned: lambda e: ("callee left behind in %s; %d run now", (e.where, e.orphans)),
+    events.GenAbandoned: _abandoned,
     events.BreakerChanged: _state,
     events.OperatorActed: lambda e: ("an operator did %s on the health page", (e.action,)),
-    events.BudgetPaused: lambda e: ("provider asked for a pause of %.3f s", (e.paused_ms / 1000,)),
+    events.BudgetPaused: lambda e: ("calls are paused for %.3f s, after a 429 or by hand", (e.paused_ms / 1000,)),
     events.ProbeScheduled: _scheduled,
     events.ProbeEnded: lambda e: ("probe (%s) ended after %.3f s: %s", (e.kind, e.latency_ms / 1000, e.outcome)),
     events.LoopBlocked: lambda e: ("event loop blocked for %.3f s in %s", (e.blocked_ms / 1000, e.where)),

@@ -50,6 +50,8 @@ class OTelSink:
     Raises:
         ImportError: Where opentelemetry-api is missing: `pip install 'hungframe[otel]'`.
 
+        TypeError, ValueError: If a setting is of another type, or out of range.
+
     >>> from hungframe import Guard
     >>> Guard("images", sinks=[OTelSink()]).call(str.upper, "done")
     'DONE'
@@ -63,6 +65,14 @@ class OTelSink:
         max_spans: int = 10_000,
         max_guards: int = 1000,
     ) -> None:
+        for name, provider, makes in (
+            ("tracer_provider", tracer_provider, "get_tracer"),
+            ("meter_provider", meter_provider, "get_meter"),
+        ):
+            if provider is not None and not callable(getattr(provider, makes, None)):
+                raise TypeError(
+                    f"{name} must be one of OpenTelemetry's or None, got {provider!r}, which has no {makes}"
+                )
         self._tracer = trace.get_tracer("hungframe", tracer_provider=tracer_provider)
         self._max_spans = check.whole("max_spans", max_spans, at_least=1)
         # Putting in and taking out are single steps, so threads need no lock.

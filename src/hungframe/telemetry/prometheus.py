@@ -8,6 +8,8 @@ Count the events of guards for Prometheus, and show how the guards stand.
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 import threading
 import weakref
@@ -56,7 +58,7 @@ class PrometheusSink:
 
         max_guards: So many guards have series of their own; further ones are counted as "other".
 
-        buckets: Upper bounds of the histogram of durations, in seconds.
+        buckets: Upper bounds of the histogram of durations, in seconds, ascending.
 
         refresh_every: Seconds between two looks at the guards where several processes write (in one process they
             are looked at when the registry is read).
@@ -65,6 +67,8 @@ class PrometheusSink:
 
     Raises:
         ValueError: If a setting is out of range, or *registry* has metrics of these names already.
+
+        TypeError: If a setting is of another type.
 
     >>> from prometheus_client import CollectorRegistry
     >>> registry = CollectorRegistry()
@@ -95,7 +99,7 @@ class PrometheusSink:
             raise ValueError(f"namespace must be letters, digits and '_', such as 'hungframe', got {namespace!r}")
         # Its methods are attributes, which a type checker does not take for methods.
         self._clock = cast("Clock", SYSTEM_CLOCK) if clock is None else clock
-        self._families = Families(namespace, buckets)
+        self._families = Families(namespace, _ascending(buckets))
         self._all = AllSeries(self._families, check.whole("max_guards", max_guards, at_least=1))
         self._watched = Watched()
         self._is_multiprocess = is_multiprocess()
@@ -103,7 +107,7 @@ class PrometheusSink:
         # Reentrant, because a snapshot may find that the breaker has changed, which is told to us.
         self._lock = threading.RLock()
         self._refresher = Refresher(self, check.number("refresh_every", refresh_every, above=0))
-        self._registry = REGISTRY if registry is None else registry
+        self._registry = REGISTRY if registry is None else _registry(registry)
         self._namespace = namespace
         self._register(namespace)
 
@@ -241,3 +245,19 @@ class PrometheusSink:
         for series in self._all.by_guard.values():
             if series.openness is not None:
                 series.openness.forget(now)
+
+
+def _registry(registry: CollectorRegistry) -> CollectorRegistry:
+    if not callable(getattr(registry, "register", None)):
+        raise TypeError(
+            f"registry must be a prometheus_client.CollectorRegistry or None, got {registry!r}; "
+            "what the metrics' names begin with is namespace="
+        )
+    return registry
+
+
+def _ascending(buckets: Sequence[float]) -> Sequence[float]:
+    bounds = [check.number("buckets", bound, finite=False) for bound in buckets]
+    if bounds in ([], [math.inf]) or any(one >= following for one, following in itertools.pairwise(bounds)):
+        raise ValueError(f"buckets must be seconds, at least one, each above the one before, got {buckets!r}")
+    return bounds

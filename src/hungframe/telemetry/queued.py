@@ -59,6 +59,11 @@ class QueuedSink:
 
         size: How many events may wait, at least 1.
 
+    Raises:
+        TypeError: If *sink* cannot be called, or *size* is no whole number.
+
+        ValueError: If *size* is below 1.
+
     >>> from hungframe import Guard
     >>> from hungframe.testing import RecordingSink
     >>> recorded = RecordingSink()

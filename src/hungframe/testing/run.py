@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from typing_extensions import TypeVarTuple, Unpack
 
+from hungframe.abort.backend import in_trio
 from hungframe.testing import virtual_time
 
 T = TypeVar("T")
@@ -41,6 +42,14 @@ def run_virtual(
     Returns:
         What it returns.
 
+    Raises:
+        RuntimeError: If another virtual run is under way in this process,
+            or if the code that calls this runs on an event loop itself and
+            keeps that from another one. A thread of its own helps then:
+            ``await asyncio.to_thread(run_virtual, async_fn)``.
+
+        ValueError: If *backend* is neither.
+
     >>> import anyio
     >>> async def nap() -> str:
     ...     await anyio.sleep(3600)
@@ -48,11 +57,30 @@ def run_virtual(
     >>> run_virtual(nap)
     'rested'
     """
+    if backend not in ("asyncio", "trio"):
+        raise ValueError(f"backend must be 'asyncio' or 'trio', got {backend!r}")
+    _refuse_within_a_loop(backend)
     if backend == "asyncio":
         return _run_asyncio(async_fn, args)
-    if backend == "trio":
-        return _run_trio(async_fn, args)
-    raise ValueError(f"backend must be 'asyncio' or 'trio', got {backend!r}")
+    return _run_trio(async_fn, args)
+
+
+def _refuse_within_a_loop(backend: str) -> None:
+    """
+    Say what would do, before anything is made: asyncio says only that a loop runs, and leaves coroutines behind; within
+    trio it would ask trio for what only asyncio understands.
+    """
+    # trio does run in a callback of asyncio, and blocks it meanwhile.
+    if in_trio():
+        thread = "trio.to_thread.run_sync"
+    elif backend == "asyncio" and asyncio._get_running_loop() is not None:
+        thread = "asyncio.to_thread"
+    else:
+        return
+    raise RuntimeError(
+        "run_virtual() runs a loop of its own, which cannot be done in a thread where one is running: give it another "
+        f"thread, such as by await {thread}(run_virtual, async_fn)"
+    )
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -75,7 +103,7 @@ def _run_asyncio(async_fn: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -
     selector = _JumpingSelector()
     loop = asyncio.SelectorEventLoop(selector)
     # Each loop asks itself for the time, so that this is where it is turned.
-    loop.time = lambda: selector.seconds  # type: ignore[method-assign]
+    loop.time = lambda: selector.seconds  # type: ignore[method-assign]  # Of this one loop only.
 
     async def main() -> T:
         return await async_fn(*args)

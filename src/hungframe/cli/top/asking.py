@@ -207,7 +207,7 @@ class _StaysThere(urllib.request.HTTPRedirectHandler):
         if (here.scheme, here.netloc) != (there.scheme, there.netloc):
             fp.close()
             _refuse(newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
+        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]  # An HTTPMessage.
 
 
 def _refuse(url: str) -> NoReturn:

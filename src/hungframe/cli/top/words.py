@@ -34,7 +34,7 @@ _REASONS = {
     "half_open": "a probe is on its way",
     "forced_open": "the breaker is forced open",
     "budget_exhausted": "the budget is spent",
-    "budget_paused": "the provider asked for a pause",
+    "budget_paused": "paused, after a 429 or by hand",
     "bulkhead_full": "too many calls in flight",
     "too_many_orphans": "too many callees still run",
 }
@@ -123,7 +123,7 @@ def sentence(event: Mapping[str, Any]) -> tuple[str, str]:
         "gen.hedge": ("soft", f"Sent once more, after {_ms(event, 'afterMs')} without an answer"),
         "gen.fallback": ("soft", f"Fell back: {outcome(kind)}"),
         "operator.action": ("warn", f"Set by an operator: {str(event.get('action', '?')).replace('_', ' ')}"),
-        "budget.paused": ("warn", f"Paused for {_ms(event, 'pausedMs')}, as the provider asked"),
+        "budget.paused": ("warn", f"Paused for {_ms(event, 'pausedMs')}, after a 429 or by hand"),
         "probe.scheduled": ("soft", f"Probe in {_ms(event, 'inMs')}" if "inMs" in event else "Probe wanted"),
         "loop.blocked": ("bad", f"Event loop blocked for {_ms(event, 'blockedMs')}{at}"),
     }

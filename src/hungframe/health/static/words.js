@@ -25,7 +25,7 @@ const REASONS = {
   half_open: "a probe is on its way",
   forced_open: "the breaker is forced open",
   budget_exhausted: "the budget is spent",
-  budget_paused: "the provider asked for a pause",
+  budget_paused: "paused, after a 429 or by hand",
   bulkhead_full: "too many calls in flight",
   too_many_orphans: "too many callees still run",
 };
@@ -96,7 +96,7 @@ export function sentence(event) {
     case "operator.action":
       return ["warn", `Set by an operator: ${event.action.replace("_", " ")}`, ""];
     case "budget.paused":
-      return ["warn", `Paused for ${ms(event.pausedMs)}, as the provider asked`, ""];
+      return ["warn", `Paused for ${ms(event.pausedMs)}, after a 429 or by hand`, ""];
     case "probe.scheduled":
       return ["soft", "inMs" in event ? `Probe in ${ms(event.inMs)}` : "Probe wanted", ""];
     case "probe.result":

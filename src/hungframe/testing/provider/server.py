@@ -209,6 +209,6 @@ class HostileProvider:
     def _running(self) -> Host:
         if not self._host:
             state = "closed" if self._closed else "not started"
-            advice = "make a new one" if self._closed else "use it in a with"
+            advice = "make a new one" if self._closed else "use it in a with, or call start()"
             raise RuntimeError(f"HostileProvider is {state}; {advice}")
         return self._host
