@@ -531,6 +531,25 @@ def test_a_scrape_within_a_change(registry: CollectorRegistry, sink: PrometheusS
     assert pytest.approx(60) == value(registry, "breaker_open_seconds_total")
 
 
+def test_a_name_without_end(registry: CollectorRegistry) -> None:
+    """
+    A key may come from outside: it is cut, alike in counters and gauges, and still told from another.
+    """
+    sink = PrometheusSink(registry)
+    names = [200_000 * "x" + "1", 200_000 * "x" + "2"]
+    guards = [Guard(name, sinks=[sink]) for name in names]
+    sink.watch(*guards)
+    for guard in guards:
+        guard.call(str.upper, "done")
+
+    text = prometheus_client.generate_latest(registry).decode()
+    assert len(text) < 100_000
+    counted = {line.split('"')[1] for line in text.splitlines() if line.startswith("hungframe_requests_total{")}
+    shown = {line.split('"')[1] for line in text.splitlines() if line.startswith("hungframe_breaker_state{")}
+    assert counted == shown and 2 == len(counted)
+    assert {200} == {len(label) for label in counted}
+
+
 def test_names_that_are_no_unicode(registry: CollectorRegistry) -> None:
     """
     A guard that is called like a file which is no UTF-8 keeps no other from being read.

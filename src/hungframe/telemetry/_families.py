@@ -6,6 +6,7 @@ They are made for no registry, so that the sink can bring them up to date before
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
 from prometheus_client import Counter, Gauge, Histogram, values
@@ -15,15 +16,28 @@ BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90
 """Seconds: from a cached answer to the longest that a picture is waited for."""
 
 
+# Bytes of a label.
+_LONGEST = 200
+
+
 def legible(text: str) -> str:
     """
-    Text as a label may have it: one lone surrogate, as in the name of a file that is no UTF-8, and the whole page of
-    metrics could not be written.
+    Text as a label may have it.
+
+    With one lone surrogate, as in the name of a file that is no UTF-8, the whole page of metrics could not be written;
+    and a key that comes from outside may be very long, and is in each of some 80 series. So of a long text the end is
+    replaced by what tells it from others.
 
     >>> legible("a" + chr(0xDC80)) == "a" + chr(92) + "udc80"
     True
+    >>> legible("images[" + 1000 * "x" + "]")[-16:], len(legible(1000 * "x"))
+    ('xxxxx...4b2b0a14', 200)
     """
-    return text.encode(errors="backslashreplace").decode()
+    written = text.encode(errors="backslashreplace")
+    if len(written) > _LONGEST:
+        end = f"...{hashlib.sha256(written).hexdigest()[:8]}"
+        return written[: _LONGEST - len(end)].decode(errors="ignore") + end
+    return written.decode()
 
 
 def is_multiprocess() -> bool:

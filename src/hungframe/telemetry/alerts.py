@@ -141,7 +141,7 @@ groups:
           summary: 'The budget of {{{{ $labels.guard }}}} refuses {{{{ $value | humanizePercentage }}}} of the calls'
           description: >-
             More than {at.budget_rate * 100:g} % of the calls through guard {{{{ $labels.guard }}}} of job
-            {{{{ $labels.job }}}} were refused for want of tokens, or while the provider had asked for a pause.
+            {{{{ $labels.job }}}} were refused for want of tokens, or during a pause.
           hint: >-
             Reason budget_paused: the provider answers 429, so the budget is larger than what it grants. Reason
             budget_exhausted: there is more to do than the budget allows; ask for a higher quota, or let calls wait
