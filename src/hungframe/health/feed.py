@@ -199,7 +199,7 @@ class Feed:
         return plain
 
     def _name(self, guard: Guard) -> str:
-        label: object = None
+        label: Any
         try:
             label = self._label(guard.name)
             if not isinstance(label, str):
@@ -212,7 +212,8 @@ class Feed:
                     "health: label() failed (%s); such guards are shown by their id; told once", type(error).__name__
                 )
             return fingerprint(guard.name)
-        return label
+        else:
+            return label
 
     def _is_ready(self, snapshots: Sequence[Snapshot]) -> bool:
         try:
