@@ -28,6 +28,7 @@ PLUGIN = ("-p", "pytest_hungframe")
 
 # They would be set up, and hypothesis imported anew, for each run within this process.
 WITHOUT = tuple(f"-pno:{name}" for name in ("cacheprovider", "hypothesispytest", "pytest_cov", "xdist"))
+OF_LOOPS = ("asyncio", "trio")
 
 # A callee that outlives its deadline until it is let go, so that no test waits for one.
 LEAVES = """
@@ -52,9 +53,10 @@ def end_them():
 """
 
 
-def run(pytester: pytest.Pytester, source: str, *args: str) -> pytest.RunResult:
+def run(pytester: pytest.Pytester, source: str, *args: str, under: str = "") -> pytest.RunResult:
     pytester.makepyfile(source)
-    return pytester.runpytest_inprocess(*PLUGIN, *WITHOUT, "--strict-markers", *args)
+    others = [f"-pno:{name}" for name in OF_LOOPS if name != under]
+    return pytester.runpytest_inprocess(*PLUGIN, *WITHOUT, *others, "--strict-markers", *args)
 
 
 def test_the_tests_of_the_guide(pytester: pytest.Pytester) -> None:
@@ -298,7 +300,7 @@ def test_event_loops(
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
     source = ASYNC.format(marker=f"@pytest.mark.{marker}", isolate=isolate, callee=callee)
-    result = run(pytester, source, *options)
+    result = run(pytester, source, *options, under=package.removeprefix("pytest_"))
     outcomes = result.parseoutcomes()
     assert (1, 1) == (outcomes.get("failed"), outcomes.get("passed"))
     result.stdout.fnmatch_lines(["the test has left 1 callee*", f"  guard 'images': *{callee}*"])
