@@ -123,18 +123,18 @@ async def _shielded_twice(leash: Leash) -> None:
 
 
 async def group_with_a_child_that_swallows(leash: Leash) -> None:
-    async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined, unused-ignore]
+    async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined, unused-ignore]  # Since 3.11.
         group.create_task(swallows_forever(leash))
 
 
 async def nested_groups_with_a_shielded_child(leash: Leash) -> None:
-    async with asyncio.TaskGroup() as outer:  # type: ignore[attr-defined, unused-ignore]
+    async with asyncio.TaskGroup() as outer:  # type: ignore[attr-defined, unused-ignore]  # Since 3.11.
         outer.create_task(group_with_a_child_that_swallows(leash))
         await asyncio.sleep(LONG)
 
 
 async def timeout_inside(leash: Leash) -> None:
-    async with asyncio.timeout(LONG):  # type: ignore[attr-defined, unused-ignore]
+    async with asyncio.timeout(LONG):  # type: ignore[attr-defined, unused-ignore]  # Since 3.11.
         await swallows_forever(leash)
 
 

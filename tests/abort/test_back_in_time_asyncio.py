@@ -91,7 +91,7 @@ def test_back_from_the_callees_of_the_kit(callee: AsyncCallee) -> None:
 
     async def for_a_while(leash: Leash) -> None:
         # Its own coroutine is the only thing that runs, unless it has a thread.
-        await callee(0.2)  # type: ignore[arg-type]
+        await callee(0.2)  # type: ignore[arg-type]  # A callee of any shape.
 
     ended = best(lambda: asyncio.run(call_on_asyncio(for_a_while)))
 
@@ -108,7 +108,7 @@ def test_what_it_started_and_did_not_wait_for_is_its_own() -> None:
     """
 
     async def starts_a_task(leash: Leash) -> None:
-        leash.task = asyncio.create_task(leash.wait())  # type: ignore[attr-defined]
+        leash.task = asyncio.create_task(leash.wait())  # type: ignore[attr-defined]  # Kept alive by it.
         with leash.busy():
             await asyncio.sleep(LONG)
 
@@ -121,8 +121,8 @@ def test_through_the_shield_of_asyncio() -> None:
     """
 
     async def shields(leash: Leash) -> None:
-        leash.task = asyncio.ensure_future(leash.wait())  # type: ignore[attr-defined]
+        leash.task = asyncio.ensure_future(leash.wait())  # type: ignore[attr-defined]  # Kept alive by it.
         with leash.busy():
-            await asyncio.shield(leash.task)  # type: ignore[attr-defined]
+            await asyncio.shield(leash.task)  # type: ignore[attr-defined]  # Kept alive by it.
 
     check_timed_out(best(lambda: asyncio.run(call_on_asyncio(shields))))

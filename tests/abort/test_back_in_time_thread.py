@@ -147,7 +147,7 @@ def test_back_from_the_callees_of_the_kit(callee: SyncCallee) -> None:
     """
     Back in time from the hostile callees that users are given.
     """
-    ended = best(lambda: call_sync(lambda _: callee(0.2)))  # type: ignore[arg-type]
+    ended = best(lambda: call_sync(lambda _: callee(0.2)))  # type: ignore[arg-type]  # A callee of any shape.
 
     assert type(ended.error) is CallTimeoutError
     assert ended.late <= SLACK

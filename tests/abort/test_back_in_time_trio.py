@@ -29,7 +29,7 @@ def test_back_from_the_callees_of_the_kit(callee: AsyncCallee) -> None:
 
     async def for_a_while(leash: Leash) -> None:
         with leash.busy():
-            await callee(0.2)  # type: ignore[arg-type]
+            await callee(0.2)  # type: ignore[arg-type]  # A callee of any shape.
 
     ended = best(lambda: trio.run(call_on_trio, for_a_while))
 

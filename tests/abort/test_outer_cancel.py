@@ -93,14 +93,14 @@ async def _cancelled(guard: Guard, callee: Callee, at: list[float], stall: bool 
     ended: list[str] = []
 
     async def calls() -> None:
-        before = asyncio.current_task().cancelling() if COUNTS else 0  # type: ignore[union-attr]
+        before = asyncio.current_task().cancelling() if COUNTS else 0  # type: ignore[union-attr]  # Within a task.
         try:
             await guard.acall(callee)
             ended.append("returned")
         except BaseException as error:
             ended.append(type(error).__name__)
             if COUNTS:
-                after = asyncio.current_task().cancelling()  # type: ignore[union-attr]
+                after = asyncio.current_task().cancelling()  # type: ignore[union-attr]  # Within a task.
                 assert len(sent) == after - before
             raise
 
@@ -253,7 +253,7 @@ def test_a_timeout_leaves_no_cancellation_behind(callee: Callee) -> None:
         assert task is not None
         with pytest.raises(CallTimeoutError):
             await guard.acall(callee)
-        assert 0 == task.cancelling()  # type: ignore[attr-defined]
+        assert 0 == task.cancelling()  # type: ignore[attr-defined]  # Since 3.11.
         await asyncio.sleep(0)
         await asyncio.sleep(0.001)
 
@@ -273,7 +273,7 @@ def test_a_task_that_was_cancelled_before_keeps_its_count() -> None:
         except asyncio.CancelledError:
             with pytest.raises(CallTimeoutError):
                 await guard.acall(sleeps)
-            assert 1 == asyncio.current_task().cancelling()  # type: ignore[union-attr]
+            assert 1 == asyncio.current_task().cancelling()  # type: ignore[union-attr]  # Within a task.
             raise
         return "not cancelled"
 

@@ -158,7 +158,7 @@ def test_with_using() -> None:
     assert os.getpid() == plain.call(callees.pid)
     assert os.getpid() != plain.using(isolate="process").call(callees.pid)
     with pytest.raises(ValueError, match="isolate must be 'auto', 'thread', 'process' or None, got 'procces'"):
-        plain.using(isolate="procces")  # type: ignore[arg-type]
+        plain.using(isolate="procces")  # type: ignore[arg-type]  # What is refused.
 
 
 def test_without_a_deadline() -> None:

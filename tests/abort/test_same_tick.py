@@ -45,7 +45,7 @@ def test_a_result_in_the_deadlines_tick_on_asyncio(callee: object, seconds: floa
 
     async def main() -> str:
         asyncio.get_running_loop().call_later(0.01, time.sleep, STALL)
-        result: str = await guard.acall(callee, seconds)  # type: ignore[arg-type]
+        result: str = await guard.acall(callee, seconds)  # type: ignore[arg-type]  # A callee of any shape.
         return result
 
     assert "in time" == asyncio.run(main())

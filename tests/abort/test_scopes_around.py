@@ -90,7 +90,7 @@ def test_move_on_after_moves_on(callee: Callee) -> None:
         # Nothing is left that would cancel what comes next.
         await asyncio.sleep(0.01)
         if sys.version_info >= (3, 11):
-            assert 0 == asyncio.current_task().cancelling()  # type: ignore[union-attr]
+            assert 0 == asyncio.current_task().cancelling()  # type: ignore[union-attr]  # Within a task.
         return seconds
 
     assert min(asyncio.run(main()) for _ in range(2)) < 0.01 + GRACE + SLACK
@@ -117,7 +117,7 @@ def test_move_on_after_around_the_deadline(callee: Callee, offset: float, stall:
                 ended = "timed out"
         await asyncio.sleep(0.002)
         if sys.version_info >= (3, 11):
-            assert 0 == asyncio.current_task().cancelling()  # type: ignore[union-attr]
+            assert 0 == asyncio.current_task().cancelling()  # type: ignore[union-attr]  # Within a task.
         return ended
 
     ended = asyncio.run(main())
@@ -159,10 +159,10 @@ def test_asyncio_timeout_times_out(callee: Callee) -> None:
 
     async def main() -> None:
         with pytest.raises(TimeoutError) as caught:
-            async with asyncio.timeout(0.01):  # type: ignore[attr-defined, unused-ignore]
+            async with asyncio.timeout(0.01):  # type: ignore[attr-defined, unused-ignore]  # Since 3.11.
                 await guard.acall(callee)
         assert type(caught.value) is TimeoutError
-        assert 0 == asyncio.current_task().cancelling()  # type: ignore[union-attr]
+        assert 0 == asyncio.current_task().cancelling()  # type: ignore[union-attr]  # Within a task.
 
     asyncio.run(main())
     assert 1 == guard.snapshot().counts["cancelled"] == sum(guard.snapshot().counts.values())
@@ -179,11 +179,11 @@ def test_asyncio_timeout_around_the_deadline(callee: Callee, offset: float) -> N
 
     async def main() -> type[BaseException]:
         try:
-            async with asyncio.timeout(DEADLINE + offset):  # type: ignore[attr-defined, unused-ignore]
+            async with asyncio.timeout(DEADLINE + offset):  # type: ignore[attr-defined, unused-ignore]  # Since 3.11.
                 await guard.acall(callee)
         except TimeoutError as error:
             await asyncio.sleep(0.002)
-            assert 0 == asyncio.current_task().cancelling()  # type: ignore[union-attr]
+            assert 0 == asyncio.current_task().cancelling()  # type: ignore[union-attr]  # Within a task.
             return type(error)
         raise AssertionError("nobody timed out")
 
@@ -223,7 +223,7 @@ def test_a_task_group_ends_its_guarded_children(callee: Callee) -> None:
 
     async def main() -> None:
         with pytest.raises(BaseException, match="TaskGroup") as caught:
-            async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined, unused-ignore]
+            async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined, unused-ignore]  # Since 3.11.
                 group.create_task(guard.acall(callee))
                 group.create_task(guard.acall(callee))
                 group.create_task(fails())
@@ -242,7 +242,7 @@ def test_a_timeout_in_a_task_group_is_that_childs_error() -> None:
 
     async def main() -> None:
         with pytest.raises(BaseException, match="TaskGroup") as caught:
-            async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined, unused-ignore]
+            async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined, unused-ignore]  # Since 3.11.
                 group.create_task(guard.acall(sleeps))
                 group.create_task(other.acall(sleeps))
         assert [CallTimeoutError] == [type(error) for error in caught.value.exceptions]  # type: ignore[attr-defined]

@@ -38,7 +38,7 @@ async def waits_for(seconds: float) -> str:
 
 
 async def times_out(seconds: float) -> str:
-    async with asyncio.timeout(seconds):  # type: ignore[attr-defined, unused-ignore]
+    async with asyncio.timeout(seconds):  # type: ignore[attr-defined, unused-ignore]  # Since 3.11.
         await asyncio.sleep(LONG)
     return "not reached"
 
@@ -70,7 +70,7 @@ def test_its_own_timeout_is_its_own(callee: object) -> None:
 
     async def main() -> None:
         with pytest.raises(TIMEOUTS) as caught:
-            await guard.acall(callee, 0.01)  # type: ignore[arg-type]
+            await guard.acall(callee, 0.01)  # type: ignore[arg-type]  # A callee of any shape.
         assert not isinstance(caught.value, CallTimeoutError)
         assert 0 == _cancelling()
 
@@ -86,7 +86,7 @@ def test_one_that_moves_on_is_a_success(callee: object) -> None:
     guard = hostile_guard(timeout=LONG)
 
     async def main() -> None:
-        assert "moved on" == await guard.acall(callee, 0.01)  # type: ignore[arg-type]
+        assert "moved on" == await guard.acall(callee, 0.01)  # type: ignore[arg-type]  # A callee of any shape.
         assert 0 == _cancelling()
 
     asyncio.run(main())
@@ -104,7 +104,7 @@ def test_both_at_once(callee: object, offset: float) -> None:
 
     async def main() -> str:
         try:
-            await guard.acall(callee, DEADLINE + offset)  # type: ignore[arg-type]
+            await guard.acall(callee, DEADLINE + offset)  # type: ignore[arg-type]  # A callee of any shape.
             ended = "success"
         except TIMEOUTS:
             ended = "timeout"
@@ -130,7 +130,7 @@ def test_both_at_once_on_trio(callee: object, offset: float) -> None:
 
     async def main() -> str:
         try:
-            await guard.acall(callee, DEADLINE + offset)  # type: ignore[arg-type]
+            await guard.acall(callee, DEADLINE + offset)  # type: ignore[arg-type]  # A callee of any shape.
         except (TimeoutError, trio.TooSlowError):
             return "timeout"
         return "success"

@@ -149,7 +149,7 @@ def test_cancelled_between_the_awaits_on_asyncio(shape: Shape) -> None:
         guard, clock = half_open_guard(sink)
         tokens = guard.snapshot().budget
         assert tokens is not None
-        task: asyncio.Task[None] = asyncio.create_task(shape(guard, turn))  # type: ignore[arg-type]
+        task: asyncio.Task[None] = asyncio.create_task(shape(guard, turn))  # type: ignore[arg-type]  # Of either shape.
         for _ in range(steps):
             await asyncio.sleep(0)
         was_running = task.cancel()

@@ -542,7 +542,7 @@ def test_an_async_caller_of_one_that_tries_again(backend: str) -> None:
 
     async def main() -> None:
         with pytest.raises(CallTimeoutError) as caught:
-            await guard.acall(callee)  # type: ignore[arg-type]
+            await guard.acall(callee)  # type: ignore[arg-type]  # A callee of any shape.
         assert "orphan" == caught.value.receipt
         assert 1 == guard.snapshot().orphans
         let_go.set()

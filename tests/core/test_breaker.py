@@ -876,7 +876,7 @@ def test_a_setting_out_of_range_is_refused(name: str, value: float) -> None:
     What cannot be meant is refused where it is given, with its name and value.
     """
     with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
-        CircuitBreaker(**{name: value})  # type: ignore[arg-type]
+        CircuitBreaker(**{name: value})  # type: ignore[arg-type]  # What is refused.
 
 
 @pytest.mark.parametrize(
@@ -906,7 +906,7 @@ def test_a_setting_at_the_wrong_side_of_its_bound_is_refused(name: str, value: f
     The message names the setting, what would do, and what was given.
     """
     with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
-        CircuitBreaker(**{name: value})  # type: ignore[arg-type]
+        CircuitBreaker(**{name: value})  # type: ignore[arg-type]  # What is refused.
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -915,7 +915,7 @@ def test_an_int_too_large_for_a_float_is_refused(name: str) -> None:
     No setting is a number that no float can hold.
     """
     with pytest.raises(ValueError, match=f"{name} must be "):
-        CircuitBreaker(**{name: 10**400})  # type: ignore[arg-type]
+        CircuitBreaker(**{name: 10**400})  # type: ignore[arg-type]  # What is refused.
 
 
 @pytest.mark.parametrize("name", NUMBERS + COUNTS)
@@ -925,7 +925,7 @@ def test_a_setting_that_is_no_number_is_refused(name: str, value: object) -> Non
     True is no number here, and neither is the name of one.
     """
     with pytest.raises(TypeError, match=f"{name} must be .*, got "):
-        CircuitBreaker(**{name: value})  # type: ignore[arg-type]
+        CircuitBreaker(**{name: value})  # type: ignore[arg-type]  # What is refused.
 
 
 def test_the_message_says_what_would_do() -> None:

@@ -331,7 +331,7 @@ def test_a_setting_out_of_range_is_refused(name: str, value: float) -> None:
     What cannot be meant is refused where it is given, with its name and value.
     """
     with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
-        TokenBucket(**{name: value})  # type: ignore[arg-type]
+        TokenBucket(**{name: value})  # type: ignore[arg-type]  # What is refused.
 
 
 @pytest.mark.parametrize("name", ["capacity", "refill_every"])
@@ -341,4 +341,4 @@ def test_a_setting_that_is_no_number_is_refused(name: str, value: object) -> Non
     True is no number here, and neither is the name of one.
     """
     with pytest.raises(TypeError, match=f"{name} must be .*, got "):
-        TokenBucket(**{name: value})  # type: ignore[arg-type]
+        TokenBucket(**{name: value})  # type: ignore[arg-type]  # What is refused.

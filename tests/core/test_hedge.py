@@ -55,7 +55,7 @@ def test_another_quantile() -> None:
     Only the P95 has a name.
     """
     with pytest.raises(ValueError, match="after must be 'p95' or seconds above 0, got 'p99'"):
-        Hedge(after="p99")  # type: ignore[arg-type]
+        Hedge(after="p99")  # type: ignore[arg-type]  # What is refused.
 
 
 @pytest.mark.parametrize(

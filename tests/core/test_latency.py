@@ -371,7 +371,7 @@ def test_a_setting_out_of_range_is_refused(name: str, value: float) -> None:
     What cannot be meant is refused where it is given, with its name and value.
     """
     with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
-        AdaptiveTimeout(**{name: value})  # type: ignore[arg-type]
+        AdaptiveTimeout(**{name: value})  # type: ignore[arg-type]  # What is refused.
 
 
 @pytest.mark.parametrize(
@@ -396,7 +396,7 @@ def test_a_setting_at_the_wrong_side_of_its_bound_is_refused(name: str, value: f
     The message names the setting, what would do, and what was given.
     """
     with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
-        AdaptiveTimeout(**{name: value})  # type: ignore[arg-type]
+        AdaptiveTimeout(**{name: value})  # type: ignore[arg-type]  # What is refused.
 
 
 @pytest.mark.parametrize("name", NUMBERS + COUNTS)
@@ -406,7 +406,7 @@ def test_a_setting_that_is_no_number_is_refused(name: str, value: object) -> Non
     True is no number here, and neither is the name of one.
     """
     with pytest.raises(TypeError, match=f"{name} must be .*, got "):
-        AdaptiveTimeout(**{name: value})  # type: ignore[arg-type]
+        AdaptiveTimeout(**{name: value})  # type: ignore[arg-type]  # What is refused.
 
 
 def test_the_message_says_what_would_do() -> None:

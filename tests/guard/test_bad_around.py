@@ -19,7 +19,7 @@ def refused_everywhere(error: type[Exception], name: str, value: object) -> None
     """
     Check that a guard and a view refuse *value* with a message that names the argument.
     """
-    refused(error, name, value, lambda: Guard("images", **{name: value}))  # type: ignore[arg-type]
+    refused(error, name, value, lambda: Guard("images", **{name: value}))  # type: ignore[arg-type]  # What is refused.
     refused(error, name, value, lambda: Guard("images").using(**{name: value}))  # type: ignore[arg-type]
 
 
@@ -83,7 +83,7 @@ def test_view_has_the_bulkhead_of_its_guard() -> None:
     It is state, which a view shares.
     """
     with pytest.raises(TypeError, match="bulkhead"):
-        Guard("images").using(bulkhead=1)  # type: ignore[call-arg]
+        Guard("images").using(bulkhead=1)  # type: ignore[call-arg]  # What is refused.
 
 
 @pytest.mark.parametrize("value", ["yes", "", 1, 0, [], {"GET"}, math.nan])

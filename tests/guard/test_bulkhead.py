@@ -49,7 +49,7 @@ def bulkhead_of(guard: Guard) -> Bulkhead:
     """
     The bulkhead that a guard has.
     """
-    bulkhead: Bulkhead = guard._engine.bulkhead  # type: ignore[attr-defined]
+    bulkhead: Bulkhead = guard._engine.bulkhead  # type: ignore[attr-defined]  # One of ours.
     return bulkhead
 
 
@@ -844,7 +844,7 @@ def test_orphan_that_the_collector_finds_ended_under_the_lock() -> None:
     assert 1 == bulkhead_of(guard).in_flight
 
     with guard._engine.lock:
-        leftover.end()  # type: ignore[attr-defined]
+        leftover.end()  # type: ignore[attr-defined]  # What the test has left.
 
     wait_until(lambda: bulkhead_of(guard).in_flight == 0)
     let_go.set()
@@ -968,7 +968,7 @@ def test_forked_child_has_slots_of_its_own(fork: Fork) -> None:
         with pytest.raises(BulkheadFullError):
             guard.acquire()
         # They end here after all: what they had is not theirs to give.
-        leftover.end()  # type: ignore[attr-defined]
+        leftover.end()  # type: ignore[attr-defined]  # What the test has left.
         permit.settle("success")
         assert 3 == bulkhead_of(guard).in_flight
         for mine in permits:

@@ -488,6 +488,6 @@ def test_generator_functions_take_none() -> None:
     for fn in (stream, stream_async):
         for name, value in (("fallback", "b"), ("hedge", Hedge())):
             with pytest.raises(TypeError, match=f"{name}.*generator function.*using"):
-                Guard("images", **{name: value})(fn)  # type: ignore[arg-type]
+                Guard("images", **{name: value})(fn)  # type: ignore[arg-type]  # What is refused.
             with pytest.raises(TypeError, match=name):
-                Guard("images", **{name: value}).call(fn)  # type: ignore[arg-type]
+                Guard("images", **{name: value}).call(fn)  # type: ignore[arg-type]  # What is refused.

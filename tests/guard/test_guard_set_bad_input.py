@@ -119,14 +119,14 @@ def test_a_key_that_cannot_be_hashed() -> None:
     """
     Told with the set's name, whoever gives it.
     """
-    guards = GuardSet("images", key=lambda prompt: [prompt])  # type: ignore[arg-type,return-value]
+    guards = GuardSet("images", key=lambda prompt: [prompt])  # type: ignore[arg-type,return-value]  # What is refused.
 
     with pytest.raises(TypeError, match=r"guard set 'images': a key must be hashable, got \['eu'\]"):
-        guards[["eu"]]  # type: ignore[index]
+        guards[["eu"]]  # type: ignore[index]  # What is refused.
     with pytest.raises(TypeError, match="a key must be hashable"):
         guards.call(str, "eu")
     with pytest.raises(TypeError, match="hashable"):
-        guards.choose([["eu"]])  # type: ignore[type-var]
+        guards.choose([["eu"]])  # type: ignore[type-var]  # What is refused.
 
 
 def test_calls_need_a_key_function() -> None:

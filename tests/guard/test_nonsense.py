@@ -107,4 +107,4 @@ def test_clock_that_runs_backwards_stands_still() -> None:
 
     permit.settle("success")
 
-    assert [0] == [getattr(event, "latency_ms") for event in sink.of("gen.success")]  # noqa: B009
+    assert [0] == [getattr(event, "latency_ms") for event in sink.of("gen.success")]  # noqa: B009  # Of this kind.

@@ -38,8 +38,8 @@ async def check_given_back(guard: Guard, sink: RecordingSink) -> None:
     """
     assert "half_open" == guard.snapshot().state
     assert 0.0 == guard.snapshot().retry_after
-    assert not guard._engine.probe_lane.is_held(0.0)  # type: ignore[union-attr]
-    assert guard._engine.probe_lane.permit is None  # type: ignore[union-attr]
+    assert not guard._engine.probe_lane.is_held(0.0)  # type: ignore[union-attr]  # It has one.
+    assert guard._engine.probe_lane.permit is None  # type: ignore[union-attr]  # It has one.
     assert "done" == await guard.acall(sleeps, 0)
     assert 0 == guard.snapshot().faults
     assert [] == sink.of("probe.result")

@@ -72,7 +72,7 @@ def test_a_coroutine_is_no_probe() -> None:
     It could be awaited once.
     """
     with pytest.raises(TypeError, match="probe must be a function without arguments"):
-        Prober(awaits())  # type: ignore[arg-type]
+        Prober(awaits())  # type: ignore[arg-type]  # What is refused.
 
 
 def test_arguments_are_given_by_partial() -> None:
@@ -80,7 +80,7 @@ def test_arguments_are_given_by_partial() -> None:
     As the error says.
     """
     with pytest.raises(TypeError, match="functools.partial"):
-        Prober(takes_a_prompt)  # type: ignore[arg-type]
+        Prober(takes_a_prompt)  # type: ignore[arg-type]  # What is refused.
     Prober(functools.partial(takes_a_prompt, "abstract geometric shape, no text"))
     Prober(awaits)
 

@@ -222,7 +222,7 @@ def test_wrong_settings_are_refused() -> None:
     Where they are given, and not at the first call.
     """
     with pytest.raises(TypeError, match=r"^key must be a function of the call's arguments, got 'model'$"):
-        AdaptiveTimeout.per("model")  # type: ignore[arg-type]
+        AdaptiveTimeout.per("model")  # type: ignore[arg-type]  # What is refused.
     with pytest.raises(ValueError, match=r"^most must be at least 1, got 0$"):
         AdaptiveTimeout.per(model, most=0)
     with pytest.raises(ValueError, match=r"^floor must be above 0 and finite, got 0$"):

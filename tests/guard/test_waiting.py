@@ -545,7 +545,7 @@ def test_by_hand_nothing_waits() -> None:
         with pytest.raises(BudgetExhaustedError):
             ask()
         assert time.monotonic() - began_at < 1
-    assert 0 == guard._engine.bulkhead.in_flight  # type: ignore[attr-defined]
+    assert 0 == guard._engine.bulkhead.in_flight  # type: ignore[attr-defined]  # One of ours.
 
 
 @on_each_backend

@@ -150,7 +150,7 @@ class History(RuleBasedStateMachine):
         """Make both."""
         selector = _JumpingSelector()
         self.loop = asyncio.SelectorEventLoop(selector)
-        self.loop.time = lambda: selector.seconds  # type: ignore[method-assign]
+        self.loop.time = lambda: selector.seconds  # type: ignore[method-assign]  # Of this one only.
         self.bucket = TokenBucket(CAPACITY, REFILL, used=lambda result: result)
         self.sink = RecordingSink()
         clock = LoopClock(self.loop)

@@ -54,7 +54,7 @@ class Past:
             "timeout": AdaptiveTimeout(initial=20, ceiling=30, margin=1.0, floor=0.5),
             "grace": 0.05,
         }
-        self.guard = Guard(name, clock=self.clock, **(made | settings))  # type: ignore[arg-type]
+        self.guard = Guard(name, clock=self.clock, **(made | settings))  # type: ignore[arg-type]  # Of any type.
         self._quick = self.guard.using(isolate=None)
 
     def call(self, seconds: float, error: BaseException | None = None) -> None:
@@ -106,7 +106,7 @@ def scene(until: threading.Event, **settings: object) -> HealthApp:
         breaker=CircuitBreaker(window=10, open_for=100),
     )
     busy = Past("replicate[eu]", seed=3, budget=TokenBucket(capacity=10, refill_every=45), bulkhead=8)
-    page = app(well.guard, hangs.guard, busy.guard, **settings)  # type: ignore[arg-type]
+    page = app(well.guard, hangs.guard, busy.guard, **settings)  # type: ignore[arg-type]  # Of any type.
 
     well.fine(90, 0.9, 3)
     well.bad(12, lambda: StatusError(503), 0.3, 1)

@@ -53,7 +53,7 @@ def scraped() -> dict[str, float]:
     What a scrape finds, whichever process answers it.
     """
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # It has no types.
     found: dict[str, float] = {}
     for metric in registry.collect():
         for sample in metric.samples:
@@ -105,7 +105,7 @@ def main() -> None:
     os.close(order)
     for pid in workers:
         os.waitpid(pid, 0)
-        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]  # It has no types.
     tell()
     sys.stdout.flush()
 

@@ -27,9 +27,9 @@ from hungframe.testing import VirtualClock, hostile
 from tests.guard.fakes import StatusError, fail
 
 prometheus_client = pytest.importorskip("prometheus_client", reason="needs prometheus-client")
-from prometheus_client import CollectorRegistry  # noqa: E402
+from prometheus_client import CollectorRegistry  # noqa: E402  # After what it needs is found.
 
-from hungframe.telemetry.prometheus import BUCKETS, PrometheusSink  # noqa: E402
+from hungframe.telemetry.prometheus import BUCKETS, PrometheusSink  # noqa: E402  # After what it needs is found.
 
 
 @pytest.fixture
@@ -462,7 +462,7 @@ def test_bad_settings(registry: CollectorRegistry, settings: dict[str, object], 
     A wrong setting is refused where it is given, and leaves nothing in the registry.
     """
     with pytest.raises(ValueError, match=message):
-        PrometheusSink(registry, **settings)  # type: ignore[arg-type]
+        PrometheusSink(registry, **settings)  # type: ignore[arg-type]  # What is refused.
     PrometheusSink(registry)
 
 
@@ -513,7 +513,7 @@ def test_watching_what_is_no_guard(sink: PrometheusSink) -> None:
     What cannot be watched is named.
     """
     with pytest.raises(TypeError, match=r"watch\(\) takes guards, guard sets and sinks .*, got 'images'"):
-        sink.watch("images")  # type: ignore[arg-type]
+        sink.watch("images")  # type: ignore[arg-type]  # What is refused.
 
 
 def test_a_scrape_within_a_change(registry: CollectorRegistry, sink: PrometheusSink, clock: VirtualClock) -> None:

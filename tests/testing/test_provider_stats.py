@@ -177,9 +177,9 @@ def test_stats_do_not_change_afterwards() -> None:
     assert 0 == before.requests and {} == before.by_mode
     assert 1 == after.requests
     with pytest.raises(AttributeError):
-        after.requests = 2  # type: ignore[misc]
+        after.requests = 2  # type: ignore[misc]  # What is refused.
     with pytest.raises(TypeError):
-        after.by_mode["ok"] = 2  # type: ignore[index]
+        after.by_mode["ok"] = 2  # type: ignore[index]  # What is refused.
 
 
 def test_stats_outlive_the_provider() -> None:

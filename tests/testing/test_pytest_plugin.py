@@ -12,9 +12,9 @@ import time
 import weakref
 from pathlib import Path
 
-import anyio.pytest_plugin  # noqa: F401
+import anyio.pytest_plugin  # noqa: F401  # Imported here, so that no run within this process does.
 import pytest
-import trio  # noqa: F401
+import trio  # noqa: F401  # Imported here, so that no run within this process does.
 
 from hungframe import CallTimeoutError, Guard, testing  # noqa: F401
 from hungframe.abort.orphans import all_running

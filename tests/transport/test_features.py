@@ -75,7 +75,7 @@ def test_auth_flows(library: Library, kind: Kind) -> None:
 
     base: Any = library.stock.Auth
 
-    class Own(base):  # type: ignore[misc]
+    class Own(base):  # type: ignore[misc]  # Of a class known at run time.
         requires_response_body = True
 
         def auth_flow(self, request: Any) -> Generator[Any, Any, None]:

@@ -34,7 +34,7 @@ def test_a_users_own_with_a_pool_of_another_kind(library: Library, kind: Kind) -
     """
     stock = library.stock
 
-    class Own(base_of(library, kind)):  # type: ignore[misc]
+    class Own(base_of(library, kind)):  # type: ignore[misc]  # Of a class known at run time.
         def __init__(self) -> None:
             self._pool = ThreadPoolExecutor()
 

@@ -298,7 +298,7 @@ def test_an_async_caller_that_is_cancelled(session: Session, tls: bool) -> None:
 
     async def main() -> None:
         with anyio.move_on_after(0.1):
-            await guard.acall(session.get, provider.url)  # type: ignore[arg-type]
+            await guard.acall(session.get, provider.url)  # type: ignore[arg-type]  # What is refused.
 
     with HostileProvider("trickle-body", tls=tls) as provider:
         anyio.run(main)

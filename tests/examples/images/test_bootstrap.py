@@ -362,24 +362,34 @@ def test_a_database_that_takes_no_migration_is_told_in_one_line(
     assert line.startswith("error: ") and told in line
 
 
+def told_until(command: str, words: str, signals: int, **settings: str) -> tuple[int, str]:
+    """
+    Run a command until it has said *words*, and interrupt it so many times; returns how it ended, and all it said.
+    """
+    argv = [sys.executable, "-m", "examples.images", command]
+    environ = {**os.environ, "OPENAI_API_KEY": "none", **settings}
+    with subprocess.Popen(argv, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told = ""
+        while words not in told:
+            line = process.stderr.readline()
+            assert line, told
+            told += line
+        for _ in range(signals):
+            process.send_signal(signal.SIGINT)
+        told += process.communicate(timeout=20)[1]
+
+    return process.returncode, told
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGINT for one process")
 def test_ctrl_c_ends_the_api_without_a_traceback(empty_database: str) -> None:
     """
     It is how one ends it, and no error.
     """
-    environ = {**os.environ, "DATABASE_URL": empty_database, "OPENAI_API_KEY": "none", "IMAGES_PORT": "0"}
-    argv = [sys.executable, "-m", "examples.images", "api"]
-    with subprocess.Popen(argv, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        told = ""
-        while "Uvicorn running" not in told:
-            line = process.stderr.readline()
-            assert line, told
-            told += line
-        process.send_signal(signal.SIGINT)
-        told += process.communicate(timeout=20)[1]
+    code, told = told_until("api", "Uvicorn running", 1, DATABASE_URL=empty_database, IMAGES_PORT="0")
 
-    assert 0 == process.returncode, told
+    assert 0 == code, told
     assert "Traceback" not in told
 
 
@@ -389,18 +399,8 @@ def test_a_worker_tells_why_it_has_no_database(empty_database: str) -> None:
     A wrong password or name is no outage that passes; and it is not told three times a second.
     """
     url = empty_database.replace("postgres@", "nobody-of-that-name@")
-    environ = {**os.environ, "DATABASE_URL": url, "OPENAI_API_KEY": "none"}
-    argv = [sys.executable, "-m", "examples.images", "worker"]
-    with subprocess.Popen(argv, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        told = ""
-        while "the queue cannot be asked" not in told:
-            line = process.stderr.readline()
-            assert line, told
-            told += line
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
-        told += process.communicate(timeout=20)[1]
+
+    _, told = told_until("worker", "the queue cannot be asked", 2, DATABASE_URL=url)
 
     assert 1 == told.count('role "nobody-of-that-name" does not exist'), told
 

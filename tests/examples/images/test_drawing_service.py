@@ -167,9 +167,9 @@ def test_wrong_settings_teach() -> None:
     What cannot work is refused when the service is made.
     """
     with pytest.raises(ValueError, match="response_format must be 'b64_json' or 'url', got 'png'"):
-        Asking(response_format="png")  # type: ignore[arg-type]
+        Asking(response_format="png")  # type: ignore[arg-type]  # What is refused.
     with pytest.raises(TypeError, match="a set of names or None, got 'example.com'"):
-        Fetching(allowed_hosts="example.com")  # type: ignore[arg-type]
+        Fetching(allowed_hosts="example.com")  # type: ignore[arg-type]  # What is refused.
     with pytest.raises(ValueError, match="max_bytes must be at least 1, got 0"):
         Fetching(max_bytes=0)
     with pytest.raises(ValueError, match="max_redirects must be at least 0, got -1"):

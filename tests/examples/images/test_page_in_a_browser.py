@@ -383,7 +383,7 @@ def test_pictures(stage: Stage, name: str, scheme: str, width: int, height: int)
         for prompt, state in (("A harbour in fog", "done"), ("A paper kite over a sleeping city", "running")):
             before = len(stage.queue.jobs)
             submit(stage, prompt=prompt, seed="7")
-            stage.until(lambda count=before: len(stage.queue.jobs) > count)  # type: ignore[misc]
+            stage.until(lambda count=before: len(stage.queue.jobs) > count)  # type: ignore[misc]  # Bound in the loop.
             stage.queue.end(UUID(str(list(stage.queue.jobs.values())[-1].id)), state)
         stage.until(lambda: "done" in stage.text("asked") and stage.seen() and stage.text("workers"))
         time.sleep(2.5)

@@ -152,7 +152,7 @@ def test_what_was_said_during_a_claim_is_not_missed(jobs_database: str) -> None:
                 queue._listener._tell()
                 return found
 
-            queue._database.connected = connected_then_told  # type: ignore[method-assign]
+            queue._database.connected = connected_then_told  # type: ignore[method-assign]  # Of this one only.
             assert [] == await queue.claim(1)
             assert await queue.wait(0)
 

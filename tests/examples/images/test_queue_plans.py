@@ -13,8 +13,8 @@ import pytest
 psycopg = pytest.importorskip("psycopg")
 
 from examples.images.queue import statements  # noqa: E402  # After psycopg is found.
-from examples.images.start.postgres import Postgres  # noqa: E402
-from tests.examples.images.conftest import QUEUE_MIGRATIONS  # noqa: E402
+from examples.images.start.postgres import Postgres  # noqa: E402  # After what it needs is found.
+from tests.examples.images.conftest import QUEUE_MIGRATIONS  # noqa: E402  # After what it needs is found.
 from tests.examples.images.queues import key, let_leases_run_out, queue_at  # noqa: E402
 
 OFTEN = {

@@ -20,7 +20,7 @@ if sys.platform == "win32":
     pytest.skip("its workers are ended by SIGTERM", allow_module_level=True)
 
 from tests.examples.images.chaos_worker import migrated  # noqa: E402  # After what it cannot be imported without.
-from tests.examples.images.test_chaos import Place  # noqa: E402
+from tests.examples.images.test_chaos import Place  # noqa: E402  # After what it needs is found.
 
 JOBS = 40
 JOBS_OF_THREE = 60

@@ -91,7 +91,7 @@ def test_an_answer_without_an_image_is_a_dead_letter_at_once(
     assert JOBS == calls
     told = sink.of("queue.deadletter")
     assert sorted(row[3] for row in rows) == sorted(event.job_id for event in told)  # type: ignore[attr-defined]
-    assert {"no-image-url"} == {event.reason for event in told}  # type: ignore[attr-defined]
+    assert {"no-image-url"} == {event.reason for event in told}  # type: ignore[attr-defined]  # Of this kind.
     assert "secret" not in caplog.text and "secret" not in str(rows)
 
 
